@@ -1,0 +1,84 @@
+"""What the engine tells the rooms above it: committed counts (scoreboard) and what happened (metrics).
+
+Everything is called in the event loop's thread, only for what is committed, and must return quickly.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(slots=True)
+class UnitReport:
+    """One committed unit of work of one partition. Counts are of records unless said."""
+
+    partition: int
+    records: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    detected: Counter[str] = field(default_factory=Counter)
+    """Events by trigger."""
+    changed: Counter[str] = field(default_factory=Counter)
+    """Events by change."""
+    withdrawn: Counter[str] = field(default_factory=Counter)
+    """Events by cause."""
+    suppressed: Counter[str] = field(default_factory=Counter)
+    dead_letters: Counter[str] = field(default_factory=Counter)
+    """By reason."""
+    misplaced: int = 0
+    overflowed: int = 0
+    """Diversions to `__other__`."""
+    record_times_ms: list[int] = field(default_factory=list)
+    """Record time of each record, for the end-to-end latency."""
+    processing_s: float = 0.0
+    """Wall time spent deciding, all records together."""
+    commit_s: float = 0.0
+    """From the begin of the transaction to its commit's acknowledgement."""
+    committed_at_ms: int = 0
+
+
+@dataclass(slots=True, frozen=True)
+class PartitionStatus:
+    """A partition that this worker owns, as it is now."""
+
+    partition: int
+    ready: bool
+    """Restored and processing."""
+    lag_records: int
+    lag_seconds: float
+    restored_records: int
+    restore_total: int
+    """Changelog records to restore, as known at the start of the restore."""
+    state_bytes: int
+    """RocksDB files and memtables."""
+
+
+class EngineObserver(Protocol):
+    """Implemented by the metrics."""
+
+    def unit_committed(self, report: UnitReport) -> None:
+        """A unit was committed."""
+
+    def commit_failed(self, partition: int, result: str) -> None:
+        """A transaction ended otherwise; `result` is `aborted` or `fenced`."""
+
+    def partition_gone(self, partition: int) -> None:
+        """This worker no longer owns the partition: its series must disappear."""
+
+
+class CountsListener(Protocol):
+    """Implemented by the scoreboard. Keys and values are as stored in the segment-counts changelog."""
+
+    def partition_opening(self, partition: int) -> None:
+        """This worker now owns the partition: drop what was known of it, its rows follow."""
+
+    def partition_rows(self, partition: int, rows: Sequence[tuple[bytes, bytes | None]]) -> None:
+        """Absolute committed values, the latest wins; None: the day was dropped."""
+
+    def partition_ready(self, partition: int) -> None:
+        """Every committed row of the partition has been given."""
+
+    def partition_closed(self, partition: int, next_offset: int | None) -> None:
+        """No longer owned. The rows given so far are those below `next_offset` of the changelog (None: unknown)."""
