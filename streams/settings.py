@@ -18,6 +18,7 @@ from pydantic import Field, FilePath, SecretStr, ValidationError, ValidationInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from schemas.fields import SEGMENT_NAME
 from streams.rules.windows import Window, parse_windows
 
 ENV_PREFIX = "NPS_"
@@ -31,7 +32,7 @@ TRANSITIONS = frozenset(
 )
 TRANSITIONS_INTO_PASSIVE = frozenset({"detractor_to_passive", "promoter_to_passive", "passive_to_passive"})
 
-_SEGMENT_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+_SEGMENT_NAME = re.compile(SEGMENT_NAME)
 _BOOTSTRAP_SERVER = re.compile(r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})")
 
 _MESSAGES = {  # by pydantic's error type
@@ -226,7 +227,7 @@ class Settings(BaseSettings):
         for cross in crosses:
             text = "+".join(cross)
             for name in cross:
-                if _SEGMENT_NAME.fullmatch(name) is None or name == "all":
+                if _SEGMENT_NAME.fullmatch(name) is None:
                     raise ValueError(
                         f"{text!r} holds {name!r}, which is no segment name ([a-z][a-z0-9_]{{0,31}}, not 'all')"
                     )
