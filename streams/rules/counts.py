@@ -1,0 +1,46 @@
+"""Where an answer is counted: the row of its day, the cells of its hour.
+
+One row holds the counts of a (survey, segment, UTC day): a map of cell → count, where
+`cell = hour_of_day * 6 + counter`. Absent cells are 0.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from schemas.times import US_PER_DAY, US_PER_HOUR
+from streams.rules.category import COUNTER_OF_SCORE
+from streams.rules.journey import Answer
+
+# After the four score counters (see category.py).
+CSAT_RESPONSES: Final = 4
+CSAT_SUM: Final = 5
+COUNTERS: Final = 6
+
+HOURS_A_DAY: Final = 24
+CELLS_A_DAY: Final = HOURS_A_DAY * COUNTERS
+
+
+def hour_of(time_us: int) -> int:
+    """The clock hour (UTC) that holds the time, in hours since the epoch."""
+    return time_us // US_PER_HOUR
+
+
+def day_of(time_us: int) -> int:
+    """The UTC day that holds the time, in days since the epoch."""
+    return time_us // US_PER_DAY
+
+
+def cells(answer: Answer) -> tuple[tuple[int, int], ...]:
+    """The (cell, amount) pairs that counting the answer adds to each row of its day, and taking it back subtracts."""
+    first = answer.responded_at // US_PER_HOUR % HOURS_A_DAY * COUNTERS
+    score = (first + COUNTER_OF_SCORE[answer.score], 1)
+    csat = answer.csat
+    if csat is None:
+        return (score,)
+    return score, (first + CSAT_RESPONSES, 1), (first + CSAT_SUM, csat)
+
+
+def oldest_day_kept(now_us: int, retention_us: int) -> int:
+    """Days before this one are dropped: all of them is more than `retention_us` old. In days since the epoch."""
+    return (now_us - retention_us) // US_PER_DAY

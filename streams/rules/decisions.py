@@ -1,0 +1,295 @@
+"""What one record does to a journey: its outcome, the state to store, what to count, what to publish.
+
+`decide` is the hot path of the processor. The usual record is the first of its branches that can be: a new id, newer
+than the latest answer of a short history. `python -m tests.bench.rules` measures it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+
+from schemas.events import PASSIVE_DETECTED, PASSIVE_WITHDRAWN, event_id
+from streams.rules import event_data
+from streams.rules.category import CATEGORY_OF_SCORE
+from streams.rules.event_data import Event
+from streams.rules.journey import (
+    HISTORY_LIMIT_ANSWERS,
+    Answer,
+    Detection,
+    Journey,
+    Remembered,
+    answer_of,
+    appended,
+    inserted,
+    order,
+    passive_since,
+    replaced,
+)
+from streams.rules.transitions import (
+    CONFIGURED,
+    COOLED_DOWN,
+    NO_SCORE,
+    OPENS,
+    TRANSITION_OF_SCORES,
+    amendment,
+)
+
+if TYPE_CHECKING:
+    from schemas.response import SurveyResponse
+
+__all__ = ["AnonymousDecision", "Decision", "Event", "RulesConfig", "decide", "decide_anonymous", "erase"]
+
+ANONYMOUS_FORGET_AFTER_MS: Final = 100 * 86_400_000
+"""How long after its first record time an anonymous response is remembered, ms."""
+
+ACCEPTED: Final = "accepted"
+LATE: Final = "late"
+TOO_OLD: Final = "too_old"
+DUPLICATE: Final = "duplicate"
+AMENDED: Final = "amended"
+
+STALE: Final = "stale"
+COOLDOWN: Final = "cooldown"
+
+ERASED: Final = "erased"
+"""Cause of the withdrawals of an erasure, and the word in their ids where others have a revision."""
+
+
+class RulesConfig(msgspec.Struct, frozen=True):
+    """What the settings say to the rules."""
+
+    cooldown_us: int
+    """How long after a detection's `responded_at` a customer who stays passive is not detected again."""
+    event_max_age_us: int
+    """The oldest that an answer may be at record time to be published; that age is still published."""
+    counts_retention_us: int
+    """The oldest that an answer may be at record time to be counted; that age is still counted."""
+    transitions: frozenset[str]
+    """Changes of category that are published, out of `transitions.CONFIGURABLE_CHANGES`."""
+
+
+class Decision(NamedTuple):
+    """What a customer's response does. Events: none or one."""
+
+    outcome: str
+    journey: Journey | None
+    """The state to store; None: unchanged."""
+    counted: Answer | None
+    """Add this one, which is the very object in `journey` …"""
+    retracted: Answer | None
+    """… after taking this one back from where its `counted_as` says."""
+    events: tuple[Event, ...]
+    suppressed: str | None
+    """Why the event that the table asks for is not published: `stale` or `cooldown`."""
+
+
+class AnonymousDecision(NamedTuple):
+    """What an anonymous response does: `accepted`, `duplicate` or `amended`."""
+
+    outcome: str
+    remembered: Remembered | None
+    """The state to store; None: unchanged."""
+    counted: Answer | None
+    """As in `Decision`."""
+    retracted: Answer | None
+    """As in `Decision`."""
+
+
+_TOO_OLD: Final = Decision(TOO_OLD, None, None, None, (), None)
+_DUPLICATE: Final = Decision(DUPLICATE, None, None, None, (), None)
+_ANONYMOUS_DUPLICATE: Final = AnonymousDecision(DUPLICATE, None, None, None)
+
+
+def decide(
+    config: RulesConfig,
+    customer_id: str,
+    journey: Journey | None,
+    response: SurveyResponse,
+    record_time_ms: int,
+) -> Decision:
+    """What the customer's `response` does to their journey in its survey (None: they have none yet)."""
+    if journey is None:
+        return _accept(config, customer_id, None, response, record_time_ms * 1000)
+    response_id = response.response_id
+    history = journey.history
+    for place, known in enumerate(history):
+        if known.response_id == response_id:
+            if response.revision <= known.revision:
+                return _DUPLICATE
+            return _amend(config, customer_id, journey, place, response, record_time_ms * 1000)
+    latest = history[-1]
+    responded_at = response.responded_at
+    if responded_at > latest.responded_at or (responded_at == latest.responded_at and response_id > latest.response_id):
+        return _accept(config, customer_id, journey, response, record_time_ms * 1000)
+    return _insert(config, journey, response, record_time_ms * 1000)
+
+
+def _accept(
+    config: RulesConfig,
+    customer_id: str,
+    journey: Journey | None,
+    response: SurveyResponse,
+    now_us: int,
+) -> Decision:
+    """A new id, newer than the latest: the first table."""
+    answer = answer_of(response)
+    if journey is None:
+        before = detection = None
+        history = [answer]
+        rule = TRANSITION_OF_SCORES[NO_SCORE][answer.score]
+    else:
+        before = journey.history[-1]
+        detection = journey.detection
+        history = appended(journey.history, answer)
+        rule = TRANSITION_OF_SCORES[before.score][answer.score]
+    age_us = now_us - answer.responded_at
+    counted = answer if age_us <= config.counts_retention_us else None
+
+    publishes = rule.publishes
+    if publishes is None or (rule.provided is CONFIGURED and rule.label not in config.transitions):
+        return Decision(ACCEPTED, Journey(history), counted, None, (), None)
+
+    if rule.provided is COOLED_DOWN and _cooling_down(config, detection, answer):
+        suppressed = COOLDOWN
+    elif age_us > config.event_max_age_us:
+        suppressed = STALE
+    else:
+        suppressed = None
+
+    events: tuple[Event, ...] = ()
+    after = detection if rule.detection is OPENS else None
+    if suppressed is None:
+        id_ = event_id(publishes, response.survey_id, customer_id, answer.response_id, answer.revision)
+        if publishes == PASSIVE_DETECTED:
+            since_us = passive_since(history)
+            assert since_us is not None
+            data = event_data.passive_detected(
+                id_, customer_id, response.survey_id, rule.label, answer, before, since_us, now_us
+            )
+            after = Detection(id_, answer.responded_at)
+        else:
+            assert journey is not None
+            assert before is not None
+            # Of the history before: the run of passives may begin with the very answer that now leaves it.
+            since_us = passive_since(journey.history)
+            data = event_data.score_changed(
+                id_, customer_id, response.survey_id, rule.label, answer, before, since_us, detection, response.comment
+            )
+        events = (Event(publishes, customer_id, id_, answer.responded_at, data, rule.label),)
+    return Decision(ACCEPTED, Journey(history, after), counted, None, events, suppressed)
+
+
+def _insert(config: RulesConfig, journey: Journey, response: SurveyResponse, now_us: int) -> Decision:
+    """A new id, older than the latest: takes its place in the history, no event."""
+    answer = answer_of(response)
+    history = journey.history
+    if len(history) >= HISTORY_LIMIT_ANSWERS and order(answer) < order(history[0]):
+        return _TOO_OLD
+    counted = answer if now_us - answer.responded_at <= config.counts_retention_us else None
+    return Decision(LATE, Journey(inserted(history, answer), journey.detection), counted, None, (), None)
+
+
+def _amend(
+    config: RulesConfig,
+    customer_id: str,
+    journey: Journey,
+    place: int,
+    response: SurveyResponse,
+    now_us: int,
+) -> Decision:
+    """A known id with a higher revision: the second table, by the latest answers before and after the edit."""
+    answer = answer_of(response)
+    known = journey.history[place]
+    before = journey.history[-1]
+    history = replaced(journey.history, place, answer)
+    after = history[-1]
+    counted = answer if now_us - answer.responded_at <= config.counts_retention_us else None
+    retracted = known if known.counted_as is not False else None
+
+    detection = journey.detection
+    rule = amendment(CATEGORY_OF_SCORE[before.score], detection is not None, CATEGORY_OF_SCORE[after.score])
+    if rule is None:
+        return Decision(AMENDED, Journey(history, detection), counted, retracted, (), None)
+
+    # The id names the record that arrived; the event is about the latest answer, which may be another one.
+    id_ = event_id(rule.publishes, response.survey_id, customer_id, answer.response_id, answer.revision)
+    if rule.publishes == PASSIVE_WITHDRAWN:
+        assert detection is not None
+        data = event_data.passive_withdrawn(
+            id_, customer_id, response.survey_id, rule.label, after, detection, CATEGORY_OF_SCORE[after.score]
+        )
+        opened = None
+    elif now_us - after.responded_at > config.event_max_age_us:
+        return Decision(AMENDED, Journey(history), counted, retracted, (), STALE)
+    else:
+        since_us = passive_since(history)
+        assert since_us is not None
+        data = event_data.passive_detected(
+            id_, customer_id, response.survey_id, rule.label, after, before, since_us, now_us
+        )
+        opened = Detection(id_, after.responded_at)
+    event = Event(rule.publishes, customer_id, id_, after.responded_at, data, rule.label)
+    return Decision(AMENDED, Journey(history, opened), counted, retracted, (event,), None)
+
+
+def _cooling_down(config: RulesConfig, detection: Detection | None, answer: Answer) -> bool:
+    return detection is not None and answer.responded_at - detection.responded_at < config.cooldown_us
+
+
+def decide_anonymous(
+    config: RulesConfig,
+    remembered: Remembered | None,
+    response: SurveyResponse,
+    record_time_ms: int,
+    stream_time_ms: int,
+) -> AnonymousDecision:
+    """What an anonymous `response` does; `remembered` is what is stored under its survey and id, if anything.
+
+    `stream_time_ms` is the highest record time that the partition has seen so far: what is forgotten depends on the
+    log alone, not on when the store is pruned.
+    """
+    if remembered is not None and forgotten(remembered, max(record_time_ms, stream_time_ms)):
+        remembered = None
+    if remembered is not None and response.revision <= remembered.answer.revision:
+        return _ANONYMOUS_DUPLICATE
+    answer = _anonymous_answer(response)
+    counted = answer if record_time_ms * 1000 - answer.responded_at <= config.counts_retention_us else None
+    if remembered is None:
+        return AnonymousDecision(ACCEPTED, Remembered(answer, record_time_ms), counted, None)
+    known = remembered.answer
+    retracted = known if known.counted_as is not False else None
+    return AnonymousDecision(AMENDED, Remembered(answer, remembered.first_seen_ms), counted, retracted)
+
+
+def forgotten(remembered: Remembered, stream_time_ms: int) -> bool:
+    """True when an anonymous response is no longer remembered at this time, and may be pruned."""
+    return stream_time_ms - remembered.first_seen_ms > ANONYMOUS_FORGET_AFTER_MS
+
+
+def _anonymous_answer(response: SurveyResponse) -> Answer:
+    """Only what counting and taking back need: nothing is ever published about an anonymous response."""
+    return Answer(
+        response.response_id,
+        response.revision,
+        response.score,
+        response.responded_at,
+        response.segments,
+        response.csat,
+    )
+
+
+def erase(config: RulesConfig, customer_id: str, journeys: Mapping[str, Journey]) -> tuple[Event, ...]:  # noqa: ARG001
+    """The withdrawals of a customer's open detections, in order of survey. `journeys`: survey → journey."""
+    events = []
+    for survey_id in sorted(journeys):
+        journey = journeys[survey_id]
+        if journey.detection is None:
+            continue
+        latest = journey.history[-1]
+        id_ = event_id(PASSIVE_WITHDRAWN, survey_id, customer_id, latest.response_id, ERASED)
+        data = event_data.passive_withdrawn(id_, customer_id, survey_id, ERASED, latest, journey.detection, None)
+        events.append(Event(PASSIVE_WITHDRAWN, customer_id, id_, latest.responded_at, data, ERASED))
+    return tuple(events)
