@@ -1,0 +1,124 @@
+"""The one registry of topics: name, key, value, partitions, cleanup and configuration.
+
+Whoever creates, checks, documents or writes a topic reads it here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final, Literal, TypeAlias
+
+Cleanup: TypeAlias = Literal["delete", "compact"]
+
+DEFAULT_PREFIX: Final = "nps."
+
+_DAY_MS: Final = 24 * 60 * 60 * 1000
+_MIB: Final = 1024 * 1024
+
+RESPONSES_RETENTION_MS: Final = 400 * _DAY_MS
+"""As long as responses are counted. Retention goes by record time, so a replay of old answers under their own times
+must fit into it, or the broker drops them before anybody has read them."""
+EVENTS_RETENTION_MS: Final = 30 * _DAY_MS
+"""How long a CRM may be away."""
+DEAD_LETTER_MAX_BYTES: Final = 16 * _MIB
+"""The largest batch of dead letters. Above the input's limit, since a dead letter is its original and the headers, and
+since an original may have fitted only because it was compressed."""
+
+_RECORD_TIME: Final = {"message.timestamp.type": "CreateTime"}
+_COMPACTED: Final = {
+    "segment.bytes": str(50 * _MIB),  # small ones, as Kafka Streams sets for changelogs: only closed segments compact
+    "min.cleanable.dirty.ratio": "0.2",  # a restore reads at most a quarter more than what is alive
+    "max.compaction.lag.ms": str(_DAY_MS),  # an erased customer is gone from the log within about a day
+    "delete.retention.ms": str(_DAY_MS),  # a reader that was away for less sees every null
+    "max.message.bytes": str(8 * _MIB),  # a batch holds one commit's rows
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """A topic as it is to be."""
+
+    name: str
+    key: str
+    """What its keys are, for people."""
+    value: str
+    """What its values are, for people."""
+    cleanup: Cleanup
+    single: bool = False
+    """One partition, whatever the number of partitions of the others."""
+    config: dict[str, str] = field(default_factory=dict)
+    """Kafka's topic configuration, `cleanup.policy` included."""
+
+    def partitions(self, count: int) -> int:
+        """Return how many partitions this topic has where the responses have `count`."""
+        return 1 if self.single else count
+
+
+class Topics:
+    """All topics under a prefix."""
+
+    def __init__(self, prefix: str = DEFAULT_PREFIX) -> None:
+        self.prefix: Final = prefix
+        self.responses: Final = f"{prefix}responses"
+        self.dead_letter: Final = f"{prefix}responses.dead-letter"
+        self.passive_detected: Final = f"{prefix}passive-detected"
+        self.score_changed: Final = f"{prefix}score-changed"
+        self.passive_withdrawn: Final = f"{prefix}passive-withdrawn"
+        self.segment_scores: Final = f"{prefix}segment-scores"
+        self.journeys: Final = f"{prefix}internal.journeys"
+        self.segment_counts: Final = f"{prefix}internal.segment-counts"
+
+    @property
+    def events(self) -> tuple[str, str, str]:
+        """The three topics that a CRM reads."""
+        return self.passive_detected, self.score_changed, self.passive_withdrawn
+
+    def all(self) -> tuple[TopicSpec, ...]:
+        """Return every topic's specification, the input first."""
+        return (
+            _delete(
+                self.responses,
+                "customer_id; of an anonymous response, its response_id",
+                "response (JSON); null erases the customer",
+                {"retention.ms": str(RESPONSES_RETENTION_MS), **_RECORD_TIME},
+            ),
+            _delete(
+                self.dead_letter,
+                "the original's, byte for byte",
+                "the original's, byte for byte; why is in the headers",
+                {
+                    "retention.ms": str(RESPONSES_RETENTION_MS),
+                    "max.message.bytes": str(DEAD_LETTER_MAX_BYTES),
+                    **_RECORD_TIME,
+                },
+            ),
+            *(
+                # By the time of writing: of a replay, the responses' own times may lie beyond any retention.
+                _delete(
+                    name,
+                    "customer_id",
+                    "CloudEvent (JSON)",
+                    {"retention.ms": str(EVENTS_RETENTION_MS), "message.timestamp.type": "LogAppendTime"},
+                )
+                for name in self.events
+            ),
+            _compact(self.segment_scores, '["survey","segment","window"]', "score row (JSON)", single=True),
+            _compact(
+                self.journeys,
+                '["customer",id,survey], of an anonymous response ["response",id,survey]',
+                "state of the journey",
+            ),
+            _compact(
+                self.segment_counts,
+                '["survey","segment","YYYY-MM-DD"]',
+                "this partition's counts of that UTC day",
+            ),
+        )
+
+
+def _delete(name: str, key: str, value: str, config: dict[str, str]) -> TopicSpec:
+    return TopicSpec(name, key, value, "delete", config={"cleanup.policy": "delete", **config})
+
+
+def _compact(name: str, key: str, value: str, *, single: bool = False) -> TopicSpec:
+    return TopicSpec(name, key, value, "compact", single, {"cleanup.policy": "compact", **_COMPACTED})
