@@ -1,0 +1,43 @@
+"""Where an expected error becomes a sentence and exit code 1. Anything else is a bug and keeps its trace."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from streams.cli.console import Failure, complain
+
+
+class Commands(TyperGroup):
+    """The group of all commands: runs one and turns what went wrong, if it was to be expected, into a sentence."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            complain(["interrupted"])
+        except Exception as error:
+            sentences = explain(error)
+            if sentences is None:
+                raise
+            complain(sentences)
+        raise typer.Exit(1)
+
+
+def explain(error: Exception) -> list[str] | None:
+    """Sentences for an error that is to be expected; None: it is not."""
+    if isinstance(error, Failure):
+        return [str(error)]
+    # Only a module that was imported can have raised its error: none is imported here just to look.
+    if (settings := sys.modules.get("streams.settings")) and isinstance(error, settings.SettingsError):
+        return list(error.problems)
+    if (broker := sys.modules.get("streams.broker_jars")) and isinstance(error, broker.BrokerError):
+        return [str(error)]
+    if (kafka := sys.modules.get("aiokafka.errors")) and isinstance(error, kafka.KafkaError):
+        name = type(error).__name__.removesuffix("Error")
+        return [f"Kafka refused or did not answer: {name}" + (f" ({error})" if error.args else "")]
+    return None

@@ -1,0 +1,194 @@
+"""Kafka for commands: clients that explain themselves when they cannot connect, topics as they are, bounded reading."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import NamedTuple, Protocol, TypeVar
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, for_code
+from aiokafka.structs import ConsumerRecord
+
+from streams.cli.console import Failure
+from streams.settings import Settings
+
+CLIENT_ID = "nps-cli"
+REQUEST_TIMEOUT_MS = 15_000
+POLL_MS = 500
+IDLE_LIMIT_S = 30.0
+"""A read towards an end that is known gives up after this long without a record: something holds it back."""
+LINGER_MS = 10
+BATCH_BYTES = 256 * 1024
+
+# The client logs every attempt to connect; what a person needs to know is in the one sentence of a Failure.
+logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+
+
+class _Client(Protocol):
+    async def start(self) -> None: ...
+
+
+C = TypeVar("C", bound=_Client)
+
+
+class Topic(NamedTuple):
+    """A topic of the cluster."""
+
+    name: str
+    partitions: int
+    replicas: int
+    """Of the partition that has the fewest."""
+    without_leader: int
+    """Partitions that cannot be read or written now."""
+
+
+@asynccontextmanager
+async def connected(settings: Settings, client: C) -> AsyncIterator[C]:
+    """Start the client, stop it afterwards.
+
+    Raises:
+        Failure: no broker answers.
+    """
+    try:
+        try:
+            await client.start()
+        except (KafkaError, OSError) as error:
+            raise Failure(unreachable(settings, error)) from None
+        yield client
+    finally:
+        await (client.close() if isinstance(client, AIOKafkaAdminClient) else client.stop())  # type: ignore[attr-defined]
+
+
+def unreachable(settings: Settings, error: Exception) -> str:
+    """Why no broker answers, and what to do."""
+    hint = "start it (nps broker start) or set NPS_BOOTSTRAP_SERVERS"
+    if settings.security_protocol != "PLAINTEXT":
+        hint += f"; NPS_SECURITY_PROTOCOL is {settings.security_protocol}"
+    return f"Kafka cannot be reached at {settings.bootstrap_servers} ({type(error).__name__}): {hint}"
+
+
+def admin(settings: Settings) -> AIOKafkaAdminClient:
+    """For topics, configurations, groups."""
+    return AIOKafkaAdminClient(client_id=CLIENT_ID, request_timeout_ms=REQUEST_TIMEOUT_MS, **settings.kafka())
+
+
+def producer(settings: Settings) -> AIOKafkaProducer:
+    """Idempotent, `acks=all`; the default partitioner is the Java client's, murmur2 of the key."""
+    return AIOKafkaProducer(
+        client_id=CLIENT_ID,
+        acks="all",
+        enable_idempotence=True,
+        linger_ms=LINGER_MS,
+        max_batch_size=BATCH_BYTES,
+        request_timeout_ms=REQUEST_TIMEOUT_MS,
+        **settings.kafka(),
+    )
+
+
+def consumer(settings: Settings, group_id: str | None = None) -> AIOKafkaConsumer:
+    """Reads what is committed, of partitions assigned by hand; with a group only for the offsets it commits."""
+    return AIOKafkaConsumer(
+        client_id=CLIENT_ID,
+        group_id=group_id,
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        request_timeout_ms=REQUEST_TIMEOUT_MS,
+        **settings.kafka(),
+    )
+
+
+async def topics(client: AIOKafkaAdminClient) -> dict[str, Topic]:
+    """Every topic of the cluster by name. Asked for all at once: asking for one by name may create it."""
+    found: dict[str, Topic] = {}
+    for topic in await client.describe_topics():
+        partitions = topic["partitions"]
+        if topic["error_code"] or not partitions:
+            continue
+        found[topic["topic"]] = Topic(
+            name=topic["topic"],
+            partitions=len(partitions),
+            replicas=min(len(partition["replicas"]) for partition in partitions),
+            without_leader=sum(partition["leader"] < 0 for partition in partitions),
+        )
+    return found
+
+
+async def topic_configurations(client: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Each topic's configuration as it is in force, the broker's defaults included."""
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+    if not resources:
+        return {}
+    found: dict[str, dict[str, str]] = {}
+    for response in await client.describe_configs(resources):
+        for code, message, _, name, entries, *_ in response.resources:
+            if code:
+                raise for_code(code)(message)
+            found[name] = {entry[0]: entry[1] for entry in entries}
+    return found
+
+
+async def partitions_of(client: AIOKafkaConsumer, names: Iterable[str]) -> list[TopicPartition]:
+    """All partitions of these topics.
+
+    Raises:
+        Failure: a topic does not exist.
+    """
+    existing = await client.topics()
+    found = []
+    for name in names:
+        if name not in existing:
+            raise Failure(f"topic {name} does not exist: create it with nps topics --create")
+        found += [TopicPartition(name, number) for number in sorted(client.partitions_for_topic(name) or ())]
+    return found
+
+
+async def read_between(
+    client: AIOKafkaConsumer, starts: dict[TopicPartition, int], ends: dict[TopicPartition, int]
+) -> AsyncIterator[list[ConsumerRecord]]:
+    """Batches of the records from each partition's start up to its end offset, exclusive.
+
+    The partitions must be assigned. Offsets that transactions use for their own marks count too, so a batch may be
+    the last although its newest record is not at the end.
+
+    Raises:
+        Failure: nothing arrived for a long time before the end.
+    """
+    todo = {partition for partition, end in ends.items() if starts[partition] < end}
+    for partition in todo:
+        client.seek(partition, starts[partition])
+    last_progress = time.monotonic()
+    while todo:
+        batches = await client.getmany(*todo, timeout_ms=POLL_MS)
+        records = [record for tp, batch in batches.items() for record in batch if record.offset < ends[tp]]
+        if records:
+            yield records
+        done = {partition for partition in todo if await client.position(partition) >= ends[partition]}
+        if records or done:
+            last_progress = time.monotonic()
+        elif time.monotonic() - last_progress > IDLE_LIMIT_S:
+            stuck = sorted(f"{partition.topic}-{partition.partition}" for partition in todo)
+            raise Failure(f"nothing arrived for {IDLE_LIMIT_S:g} s, though not read to the end: {', '.join(stuck)}")
+        todo -= done
+
+
+async def starts_and_ends(
+    client: AIOKafkaConsumer, partitions: list[TopicPartition]
+) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
+    """The first offset that is still there, and the end as it is now (committed data alone), of each partition."""
+    if not partitions:
+        return {}, {}
+    return await client.beginning_offsets(partitions), await client.end_offsets(partitions)
+
+
+def header(record: ConsumerRecord, name: str) -> str | None:
+    """The value of a record's header in text; where it is there more than once the last one counts."""
+    for key, value in reversed(record.headers):
+        if key == name:
+            return bytes(value).decode(errors="replace")
+    return None
