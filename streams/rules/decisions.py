@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from schemas.events import PASSIVE_DETECTED, PASSIVE_WITHDRAWN, event_id
+from schemas.events import ERASED, PASSIVE_DETECTED, PASSIVE_WITHDRAWN, event_id
 from streams.rules import event_data
 from streams.rules.category import CATEGORY_OF_SCORE
 from streams.rules.event_data import Event
@@ -53,9 +53,6 @@ AMENDED: Final = "amended"
 
 STALE: Final = "stale"
 COOLDOWN: Final = "cooldown"
-
-ERASED: Final = "erased"
-"""Cause of the withdrawals of an erasure, and the word in their ids where others have a revision."""
 
 
 class RulesConfig(msgspec.Struct, frozen=True):

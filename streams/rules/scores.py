@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from math import sqrt
 from typing import Final, NamedTuple
 
+from schemas.scores import ScoreRow
+
 Z_95: Final = 1.959964
 """Standard normal quantile of a two-sided 95 % interval."""
 
@@ -14,7 +16,7 @@ SMALL_SAMPLE_RESPONSES: Final = 30
 
 
 class Score(NamedTuple):
-    """What a score row says of its counters. Null where there is nothing to divide by, never 0."""
+    """What a score row says of its counters, under its names. Null where there is nothing to divide by, never 0."""
 
     responses: int
     promoters: int
@@ -57,6 +59,11 @@ def score(counters: Sequence[int]) -> Score:
         csat_responses,
         responses < SMALL_SAMPLE_RESPONSES,
     )
+
+
+def score_row(survey_id: str, segment: str, window: str, as_of_us: int, counters: Sequence[int]) -> ScoreRow:
+    """The score of a segment's window, evaluated at `as_of_us`."""
+    return ScoreRow(survey_id=survey_id, segment=segment, window=window, as_of=as_of_us, **score(counters)._asdict())
 
 
 def bounds(responses: int, promoters: int, detractors: int) -> tuple[float, float]:

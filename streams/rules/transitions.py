@@ -111,8 +111,9 @@ AMENDMENTS: Final[tuple[Amendment, ...]] = (
 CONFIGURABLE_CHANGES: Final[tuple[str, ...]] = tuple(row.label for row in TRANSITIONS if row.provided is CONFIGURED)
 """What the setting of published changes may name."""
 
-TRIGGERS: Final[tuple[str, ...]] = tuple(
-    dict.fromkeys(row.label for row in (*TRANSITIONS, *AMENDMENTS) if row.publishes == PASSIVE_DETECTED)
+TRIGGERS: Final[tuple[str, ...]] = (
+    *(row.label for row in TRANSITIONS if row.publishes == PASSIVE_DETECTED),
+    *(row.label for row in AMENDMENTS if row.publishes == PASSIVE_DETECTED),
 )
 """Every `trigger` of a passive-detected."""
 
