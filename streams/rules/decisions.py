@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from schemas.events import ERASED, PASSIVE_DETECTED, PASSIVE_WITHDRAWN, event_id
+from schemas.events import ERASED, PASSIVE_DETECTED, PASSIVE_WITHDRAWN, SCORE_CHANGED, event_id
 from streams.rules import event_data
 from streams.rules.category import CATEGORY_OF_SCORE
 from streams.rules.event_data import Event
@@ -153,30 +153,16 @@ def _accept(
         suppressed = COOLDOWN
     elif age_us > config.event_max_age_us:
         suppressed = STALE
+    elif publishes == PASSIVE_DETECTED:
+        event = _detected(rule.label, customer_id, response, answer, before, history, now_us)
+        opened = Detection(event.id, answer.responded_at)
+        return Decision(ACCEPTED, Journey(history, opened), counted, None, (event,), None)
     else:
-        suppressed = None
-
-    events: tuple[Event, ...] = ()
-    after = detection if rule.detection is OPENS else None
-    if suppressed is None:
-        id_ = event_id(publishes, response.survey_id, customer_id, answer.response_id, answer.revision)
-        if publishes == PASSIVE_DETECTED:
-            since_us = passive_since(history)
-            assert since_us is not None
-            data = event_data.passive_detected(
-                id_, customer_id, response.survey_id, rule.label, answer, before, since_us, now_us
-            )
-            after = Detection(id_, answer.responded_at)
-        else:
-            assert journey is not None
-            assert before is not None
-            # Of the history before: the run of passives may begin with the very answer that now leaves it.
-            since_us = passive_since(journey.history)
-            data = event_data.score_changed(
-                id_, customer_id, response.survey_id, rule.label, answer, before, since_us, detection, response.comment
-            )
-        events = (Event(publishes, customer_id, id_, answer.responded_at, data, rule.label),)
-    return Decision(ACCEPTED, Journey(history, after), counted, None, events, suppressed)
+        assert journey is not None, "a change of category has a latest answer before"
+        event = _changed(rule.label, customer_id, response, answer, journey)
+        return Decision(ACCEPTED, Journey(history), counted, None, (event,), None)
+    kept = detection if rule.detection is OPENS else None
+    return Decision(ACCEPTED, Journey(history, kept), counted, None, (), suppressed)
 
 
 def _insert(config: RulesConfig, journey: Journey, response: SurveyResponse, now_us: int) -> Decision:
@@ -210,30 +196,60 @@ def _amend(
     rule = amendment(CATEGORY_OF_SCORE[before.score], detection is not None, CATEGORY_OF_SCORE[after.score])
     if rule is None:
         return Decision(AMENDED, Journey(history, detection), counted, retracted, (), None)
-
-    # The id names the record that arrived; the event is about the latest answer, which may be another one.
-    id_ = event_id(rule.publishes, response.survey_id, customer_id, answer.response_id, answer.revision)
     if rule.publishes == PASSIVE_WITHDRAWN:
-        assert detection is not None
-        data = event_data.passive_withdrawn(
-            id_, customer_id, response.survey_id, rule.label, after, detection, CATEGORY_OF_SCORE[after.score]
-        )
-        opened = None
-    elif now_us - after.responded_at > config.event_max_age_us:
+        assert detection is not None, "the table withdraws only where a detection is open"
+        event = _withdrawn(rule.label, customer_id, response, after, detection)
+        return Decision(AMENDED, Journey(history), counted, retracted, (event,), None)
+    if now_us - after.responded_at > config.event_max_age_us:
         return Decision(AMENDED, Journey(history), counted, retracted, (), STALE)
-    else:
-        since_us = passive_since(history)
-        assert since_us is not None
-        data = event_data.passive_detected(
-            id_, customer_id, response.survey_id, rule.label, after, before, since_us, now_us
-        )
-        opened = Detection(id_, after.responded_at)
-    event = Event(rule.publishes, customer_id, id_, after.responded_at, data, rule.label)
+    event = _detected(rule.label, customer_id, response, after, before, history, now_us)
+    opened = Detection(event.id, after.responded_at)
     return Decision(AMENDED, Journey(history, opened), counted, retracted, (event,), None)
 
 
 def _cooling_down(config: RulesConfig, detection: Detection | None, answer: Answer) -> bool:
     return detection is not None and answer.responded_at - detection.responded_at < config.cooldown_us
+
+
+# An event's id names the record that arrived; what it tells is about the latest answer, which after an amendment may be
+# another one.
+
+
+def _detected(
+    trigger: str,
+    customer_id: str,
+    response: SurveyResponse,
+    latest: Answer,
+    before: Answer | None,
+    history: list[Answer],
+    now_us: int,
+) -> Event:
+    survey_id = response.survey_id
+    id_ = event_id(PASSIVE_DETECTED, survey_id, customer_id, response.response_id, response.revision)
+    since_us = passive_since(history)
+    assert since_us is not None, "a history that ends with a passive has a passive run"
+    data = event_data.passive_detected(id_, customer_id, survey_id, trigger, latest, before, since_us, now_us)
+    return Event(PASSIVE_DETECTED, customer_id, id_, latest.responded_at, data, trigger)
+
+
+def _changed(change: str, customer_id: str, response: SurveyResponse, answer: Answer, journey: Journey) -> Event:
+    """`journey` is as it was before: a full history still holds the oldest, with which the passive run may begin."""
+    survey_id = response.survey_id
+    id_ = event_id(SCORE_CHANGED, survey_id, customer_id, response.response_id, response.revision)
+    history = journey.history
+    since_us = passive_since(history)
+    data = event_data.score_changed(
+        id_, customer_id, survey_id, change, answer, history[-1], since_us, journey.detection, response.comment
+    )
+    return Event(SCORE_CHANGED, customer_id, id_, answer.responded_at, data, change)
+
+
+def _withdrawn(cause: str, customer_id: str, response: SurveyResponse, latest: Answer, detection: Detection) -> Event:
+    survey_id = response.survey_id
+    id_ = event_id(PASSIVE_WITHDRAWN, survey_id, customer_id, response.response_id, response.revision)
+    category = CATEGORY_OF_SCORE[latest.score]
+    data = event_data.passive_withdrawn(id_, customer_id, survey_id, cause, latest, detection, category)
+    return Event(PASSIVE_WITHDRAWN, customer_id, id_, latest.responded_at, data, cause)
 
 
 def decide_anonymous(
