@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from streams.cli.broker_command import broker_app
 from streams.cli.console import example
 from streams.cli.errors import Commands
 from streams.cli.settings_command import settings
@@ -41,3 +42,4 @@ def nps(
 
 
 app.command("settings", epilog=example("nps settings", "NPS_WINDOWS=1d,7d nps settings --json", "nps settings --markdown"))(settings)
+app.add_typer(broker_app, name="broker")

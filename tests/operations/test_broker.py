@@ -139,6 +139,39 @@ def test_a_detached_broker_lives_on_and_is_found_and_stopped_by_its_directory(tm
     assert find_broker(tmp_path) is None
 
 
+@pytest.mark.kafka
+@pytest.mark.usefixtures("needs_broker")
+def test_the_command_starts_reports_and_stops_it(tmp_path: Path) -> None:
+    port = free_port()
+
+    def nps_broker(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "streams.cli", "broker", *arguments, "--data-dir", str(tmp_path)],
+            capture_output=True,
+            text=True,
+            timeout=90,
+            cwd=ROOT,
+        )
+
+    assert nps_broker("status").returncode == 1
+    try:
+        started = nps_broker("start", "--port", str(port))
+        assert (started.returncode, started.stdout) == (0, "")
+        assert f"127.0.0.1:{port}" in started.stderr
+        status = json.loads(nps_broker("status", "--json").stdout)
+        assert status["running"] is True
+        assert status["bootstrap_servers"] == f"127.0.0.1:{port}"
+        assert status["kafka_version"] == "4.1.1"
+        assert psutil.pid_exists(status["pid"])
+        assert nps_broker("start", "--port", str(port)).returncode == 0  # as asked for already
+        other_port = nps_broker("start", "--port", str(port + 1))
+        assert other_port.returncode == 1
+        assert "runs in" in other_port.stderr
+    finally:
+        assert nps_broker("stop").returncode == 0
+    assert json.loads(nps_broker("status", "--json").stdout) == {"running": False}
+
+
 def test_a_pid_that_belongs_to_something_else_is_left_alone(tmp_path: Path) -> None:
     with subprocess.Popen(["sleep", "60"], cwd=tmp_path) as stranger:
         left_behind = RunningBroker(stranger.pid, "127.0.0.1:1", "4.1.1", started_at_s=0)
