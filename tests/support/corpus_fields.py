@@ -135,7 +135,7 @@ def decorated(document: dict[str, Any], manner: int) -> bytes:
     manners = (
         lambda: json.dumps(document, ensure_ascii=True),
         lambda: " \r\n\t" + json.dumps(document, indent=3) + "\n ",
-        lambda: '{"score": "overridden", "segments": null, "responded_at": 5, ' + members + "}",
+        lambda: '{"score": "overridden", "responded_at": 5, ' + members + "}",
         lambda: '{"unknown": ' + nested + ", " + members + "}",
         lambda: '{"Score": 99, "nps": NULL, '.replace("NULL", "null") + members + ', "": {}}',
         lambda: text.replace('"score"', '"sc\\u006fre"').replace('"survey_id"', '"survey\\u005fid"'),

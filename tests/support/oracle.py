@@ -15,7 +15,7 @@ too long to hold their events in memory. Totals of several partitions are the su
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -274,7 +274,7 @@ class PartitionOracle:
         return names
 
 
-def run(logs: dict[int, Sequence[Record]], config: OracleConfig) -> dict[int, PartitionOracle]:
+def run(logs: Mapping[int, Sequence[Record]], config: OracleConfig) -> dict[int, PartitionOracle]:
     """Feed each partition's log to an oracle of its own."""
     oracles = {}
     for partition, log in sorted(logs.items()):
