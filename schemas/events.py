@@ -53,14 +53,19 @@ SegmentField: TypeAlias = Annotated[str, Field(pattern=f"^segment_{SEGMENT_NAME}
 class _Event(BaseModel):
     """What all three begin with."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", use_attribute_docstrings=True)
     type: ClassVar[str]
 
     event_id: EventId
+    """The same as the header `ce_id`. An event that is delivered again has the same id."""
     customer_id: CustomerId
+    """The record's key."""
     survey_id: SurveyId
+    """The survey whose journey this is about."""
     response_id: ResponseId
+    """The customer's latest response in the survey; of an erasure, the latest before it."""
     revision: Revision
+    """That response's revision."""
 
 
 class _EventWithSegments(_Event):
@@ -77,19 +82,34 @@ class PassiveDetected(_EventWithSegments):
     type: ClassVar[str] = PASSIVE_DETECTED
 
     account_id: AccountId | None
+    """The account that the customer belongs to."""
     score: Annotated[int, Field(ge=7, le=8)]
+    """The answer."""
     near_promoter: bool
+    """Whether the score is 8."""
     trigger: Trigger
+    """What made the customer passive: the first response, a change from detractor or promoter, still being so after the
+    cooldown, or a corrected response."""
     previous_score: Score | None
+    """The latest answer before; of a corrected one, the latest before the edit."""
     previous_response_id: ResponseId | None
+    """The response of `previous_score`."""
     passive_since: Instant
+    """When the customer answered the first of the unbroken run of 7s and 8s that this response ends."""
     responded_at: Instant
+    """When the customer answered."""
     detected_at: Instant
+    """The timestamp of the record that led to this event."""
     reason: ReasonGiven | None
+    """Why the customer is passive, as given."""
     comment: Comment | None
+    """What the customer wrote."""
     language: Language | None
+    """The comment's language."""
     csat: Csat | None
+    """Satisfaction, 1 to 5."""
     customer_since: CustomerSince | None
+    """The date on which the customer became one."""
 
 
 class ScoreChanged(_EventWithSegments):
@@ -99,19 +119,33 @@ class ScoreChanged(_EventWithSegments):
     type: ClassVar[str] = SCORE_CHANGED
 
     account_id: AccountId | None
+    """The account that the customer belongs to."""
     change: Change
+    """The categories before and after. All but `passive_to_promoter` are sent only where they are configured."""
     previous_score: Score
+    """The latest answer before."""
     score: Score
+    """The answer."""
     previous_category: Category
+    """The category of `previous_score`."""
     category: NotPassive
+    """The category of `score`."""
     previous_response_id: ResponseId
+    """The response of `previous_score`."""
     previous_responded_at: Instant
+    """When the customer answered before."""
     responded_at: Instant
+    """When the customer answered."""
     passive_since: Instant | None
+    """When the customer became passive; null when the previous answer was not passive."""
     days_passive: Annotated[float, Field(ge=0)] | None
+    """Days, with fraction, from `passive_since` to `responded_at`; null when the previous answer was not passive."""
     detected_event_id: EventId | None
+    """The detection that this closes, or null when none was open."""
     comment: Comment | None
+    """What the customer wrote."""
     language: Language | None
+    """The comment's language."""
 
 
 class PassiveWithdrawn(_Event):
@@ -121,8 +155,11 @@ class PassiveWithdrawn(_Event):
     type: ClassVar[str] = PASSIVE_WITHDRAWN
 
     withdrawn_event_id: EventId
+    """The detection that no longer stands."""
     cause: Cause
+    """Whether a response was corrected or the customer erased."""
     category: NotPassive | None
+    """The customer's category now; null after an erasure."""
 
 
 EVENT_MODELS: Final[dict[str, type[PassiveDetected] | type[ScoreChanged] | type[PassiveWithdrawn]]] = {
@@ -148,12 +185,12 @@ def event_id(event_type: str, survey_id: str, customer_id: str, response_id: str
     return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{_VARIANT[digest[16]]}{digest[17:20]}-{digest[20:32]}"
 
 
-def data_schema(event_type: str) -> str:
-    """Return the `$id` of the JSON Schema of an event's data."""
-    return f"urn:nps-streams:schema:{event_type}"
+def schema_id(name: str) -> str:
+    """Return the `$id` of a JSON Schema by its name, which is an event's type."""
+    return f"urn:nps-streams:schema:{name}"
 
 
-_DATA_SCHEMAS: Final = {event_type: data_schema(event_type).encode() for event_type in EVENT_TYPES}
+_DATA_SCHEMAS: Final = {event_type: schema_id(event_type).encode() for event_type in EVENT_TYPES}
 
 
 def cloud_event_headers(

@@ -37,21 +37,37 @@ MAX_AHEAD_US: Final = 5 * 60 * 1_000_000
 class SurveyResponse(BaseModel):
     """One answer to "how likely are you to recommend us, 0 to 10". Unknown fields are ignored."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", title="Survey response")
+    model_config = ConfigDict(
+        strict=True, frozen=True, extra="ignore", title="Survey response", use_attribute_docstrings=True
+    )
 
     response_id: ResponseId
+    """The answer's own id. An edit keeps it and raises `revision`."""
     customer_id: CustomerId | None = None
+    """Who answered, and the record's key. Null or absent: anonymous, and `response_id` is the key."""
     survey_id: SurveyId
+    """The survey that was answered. A customer has one journey per survey."""
     score: Score
+    """0 to 10: up to 6 a detractor, 7 and 8 passive, 9 and 10 a promoter. 8.0 and 8e0 are refused."""
     responded_at: Instant
+    """When the customer answered; digits past microseconds are cut. At most 5 minutes after the record's timestamp, and
+    in the years 1 to 9999 also after the offset is taken off."""
     revision: Revision = 0
-    segments: Segments = Field(default_factory=dict)
+    """0 when first sent, higher with each edit of the same answer. 1.0 is refused."""
+    segments: Segments = Field(default_factory=dict, json_schema_extra={"default": {}})
+    """What the answer is also counted under, such as country or plan. The name `all` is taken."""
     comment: Comment | None = None
+    """What the customer wrote."""
     language: Language | None = None
+    """The comment's language, a tag such as nb-NO."""
     reason: ReasonGiven | None = None
+    """Why the customer is passive."""
     csat: Csat | None = None
+    """Satisfaction, 1 to 5. 4.0 is refused."""
     account_id: AccountId | None = None
+    """The account that the customer belongs to."""
     customer_since: CustomerSince | None = None
+    """The date on which the customer became one."""
 
 
 class Rejected(Exception):  # noqa: N818 - what happened to the record; no error of this program
@@ -80,7 +96,7 @@ def accept(key: bytes | None, value: bytes, record_time_ms: int) -> SurveyRespon
     if len(value) > MAX_VALUE_BYTES:
         raise Rejected(Reason.TOO_LARGE, f"the value has {len(value)} bytes, the limit is {MAX_VALUE_BYTES}")
     try:
-        # NaN and Infinity are no JSON, but pydantic's parser takes them. One byte is far quicker to look for than three.
+        # NaN and Infinity are no JSON, but the parser takes them. One byte is far quicker to look for than three.
         if (_CAPITAL_N in value and value.find(b"NaN") >= 0) or (_CAPITAL_I in value and value.find(b"Infinity") >= 0):
             _parse(value)
         response: SurveyResponse = _validate_json(value)

@@ -30,7 +30,7 @@ _COMPACTED: Final = {
     "min.cleanable.dirty.ratio": "0.2",  # a restore reads at most a quarter more than what is alive
     "max.compaction.lag.ms": str(_DAY_MS),  # an erased customer is gone from the log within about a day
     "delete.retention.ms": str(_DAY_MS),  # a reader that was away for less sees every null
-    "max.message.bytes": str(8 * _MIB),  # a batch holds one commit's rows
+    "max.message.bytes": str(8 * _MIB),  # one journey of 32 long comments is near Kafka's default of 1 MiB
 }
 
 

@@ -1,0 +1,75 @@
+"""The JSON Schemas (2020-12) of what travels, made from the models.
+
+They say what the code checks as nearly as JSON Schema can. It cannot say two things: that an integer is written
+without fraction or exponent (8.0 is an integer to it), and that an instant close to the ends of the years 1 to 9999
+stays inside them once its offset is taken off. The fields' descriptions tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from pydantic import BaseModel, TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue
+
+from schemas.events import EVENT_MODELS, SegmentField, schema_id
+from schemas.response import SurveyResponse
+from schemas.scores import ScoreRow
+
+JsonSchema: TypeAlias = dict[str, Any]
+
+RESPONSE: Final = "nps.response.v1"
+SCORE_ROW: Final = "nps.score-row.v1"
+
+
+class SchemaSource(NamedTuple):
+    """What one schema is made from."""
+
+    model: type[BaseModel]
+    mode: JsonSchemaMode
+    """`validation`: what we accept. `serialization`: what we write."""
+
+
+SOURCES: Final[Mapping[str, SchemaSource]] = {
+    RESPONSE: SchemaSource(SurveyResponse, "validation"),
+    **{name: SchemaSource(model, "serialization") for name, model in EVENT_MODELS.items()},
+    SCORE_ROW: SchemaSource(ScoreRow, "serialization"),
+}
+"""By the schema's name, which is an event's type."""
+
+
+class _Generator(GenerateJsonSchema):
+    """Pydantic's, without a title for each field, and closed where the models are."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
+        return False
+
+    def dict_schema(self, schema: Any) -> JsonSchemaValue:
+        made = super().dict_schema(schema)
+        if "patternProperties" in made:
+            made["additionalProperties"] = False
+        return made
+
+
+def json_schemas() -> dict[str, JsonSchema]:
+    """Return every schema by its name."""
+    return {name: _json_schema(name, source) for name, source in SOURCES.items()}
+
+
+def file_name(name: str) -> str:
+    """Return the file, under `schemas/json/`, of the schema of that name."""
+    return f"{name.removeprefix('nps.')}.json"
+
+
+def _json_schema(name: str, source: SchemaSource) -> JsonSchema:
+    made = source.model.model_json_schema(mode=source.mode, schema_generator=_Generator)
+    if isinstance(made.get("additionalProperties"), dict):
+        pattern = TypeAdapter(SegmentField).json_schema()["pattern"]
+        made["patternProperties"] = {pattern: made["additionalProperties"]}
+        made["additionalProperties"] = False
+    for field in made["properties"].values():
+        field["description"] = " ".join(field["description"].split())
+    head = {"$schema": GenerateJsonSchema.schema_dialect, "$id": schema_id(name)}
+    order = ("title", "description", "type", "required", "properties")
+    return head | {key: made[key] for key in order} | {key: made[key] for key in made if key not in order}
