@@ -147,7 +147,8 @@ class Tables:
             if self.rng.random() < 0.6:
                 document["revision"] = self._next_revision(document["revision"])
                 document |= self._details() | {"score": self._score("")}
-                document["us"] -= self.rng.choice((0, 1, DAY_US))
+                if document["us"] > self.oldest_counted_us:
+                    document["us"] -= self.rng.choice((0, 1, DAY_US))
         else:
             name = self.rng.choice((*odd.CUSTOMERS[:9], *(f"anonymous-{next(self.numbers)}" for _ in range(20))))
             document = self._document(None, self.rng.choice(odd.SURVEYS), self._recently(), name)
