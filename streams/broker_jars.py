@@ -196,3 +196,20 @@ class _Progress:
 def _say(text: str) -> None:
     sys.stderr.write(text)
     sys.stderr.flush()
+
+
+def main() -> int:
+    """Fetch the jars now, unless there is no Java to use them; exit code 1 with the sentence when they are not there."""
+    try:
+        problem = java_problem()
+        if problem:
+            raise BrokerError(problem)
+        fetch_jars()
+    except BrokerError as error:
+        _say(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
