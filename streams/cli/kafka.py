@@ -133,19 +133,28 @@ async def topic_configurations(client: AIOKafkaAdminClient, names: Iterable[str]
     return found
 
 
-async def partitions_of(client: AIOKafkaConsumer, names: Iterable[str]) -> list[TopicPartition]:
+async def partitions_of(settings: Settings, names: Iterable[str]) -> list[TopicPartition]:
     """All partitions of these topics.
 
     Raises:
         Failure: a topic does not exist.
     """
-    existing = await client.topics()
-    found = []
-    for name in names:
-        if name not in existing:
-            raise Failure(f"topic {name} does not exist: create it with nps topics --create")
-        found += [TopicPartition(name, number) for number in sorted(client.partitions_for_topic(name) or ())]
-    return found
+    async with connected(settings, admin(settings)) as client:
+        existing = await topics(client)
+    return [
+        TopicPartition(name, number) for name in names for number in range(existing_topic(existing, name).partitions)
+    ]
+
+
+def existing_topic(existing: dict[str, Topic], name: str) -> Topic:
+    """The topic of this name.
+
+    Raises:
+        Failure: there is none; it says what to do.
+    """
+    if name not in existing:
+        raise Failure(f"topic {name} does not exist: start a worker, or create it with nps topics --create")
+    return existing[name]
 
 
 async def read_between(

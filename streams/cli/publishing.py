@@ -1,0 +1,176 @@
+"""Publishing a file of responses: each is judged exactly as a worker would judge it, then sent or refused."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from aiokafka.errors import KafkaError
+
+from schemas.response import Rejected, accept
+from schemas.topics import Topics
+from streams.cli import kafka
+from streams.cli.choices import RecordTime
+from streams.cli.console import Failure, plural
+from streams.cli.response_files import Line, Lines
+from streams.settings import Settings
+
+BATCH_LINES = 500
+BATCHES_READ_AHEAD = 4
+MAX_UNACKNOWLEDGED = 20_000
+UNREADABLE = "invalid_csv"
+"""Beside the reasons of dead letters: a row that cannot be made into a value at all."""
+
+
+class Ready(NamedTuple):
+    """A response that is fit to publish."""
+
+    key: bytes
+    value: bytes
+    timestamp_ms: int | None
+    """None: the producer's clock."""
+
+
+class Refusal(NamedTuple):
+    """A line that is not published."""
+
+    line: Line
+    reason: str
+    message: str
+
+
+@dataclass
+class Summary:
+    """What became of a file's lines."""
+
+    published: int = 0
+    """Acknowledged by Kafka."""
+    expired: int = 0
+    """Published under a record time that is older than the topic keeps records: Kafka may drop them unread."""
+    refused: Counter[str] = field(default_factory=Counter)
+    """By reason."""
+
+
+def judge(line: Line, record_time: RecordTime, now_ms: int) -> Ready | Refusal:
+    """Decide as a worker would that reads the record now: key, value and time together."""
+    if line.problem is not None:
+        return Refusal(line, UNREADABLE, line.problem)
+    key = _key(line.value)
+    try:
+        response = accept(key, line.value, now_ms)
+    except Rejected as rejected:
+        return Refusal(line, str(rejected.reason), rejected.message)
+    if record_time is RecordTime.RESPONDED_AT:
+        return Ready(key, line.value, max(0, response.responded_at // 1000))  # Kafka has no times before 1970
+    return Ready(key, line.value, None)
+
+
+def _key(value: bytes) -> bytes:
+    """The record key: the customer's id, of an anonymous response its own. What has neither is refused anyway."""
+    try:
+        parsed = json.loads(value)
+    except (ValueError, RecursionError):
+        return b""
+    owner = (parsed.get("customer_id") or parsed.get("response_id")) if isinstance(parsed, dict) else None
+    return owner.encode("utf-8", "surrogatepass") if isinstance(owner, str) else b""
+
+
+async def publish(
+    settings: Settings,
+    lines: Lines,
+    responses: Iterator[Line],
+    record_time: RecordTime,
+    on_refusal: Callable[[Refusal], None],
+    on_progress: Callable[[Summary], None],
+) -> Summary:
+    """Send every response that is fit, in the file's order, and wait until Kafka has acknowledged all.
+
+    Raises:
+        Failure: the topic does not exist, or Kafka stopped taking records; it says how many were published.
+    """
+    topic = Topics(settings.topic_prefix).responses
+    retention_ms = await _retention_ms(settings, topic)
+    summary = Summary()
+    unacknowledged: deque[asyncio.Future[object]] = deque()
+    async with kafka.connected(settings, kafka.producer(settings)) as producer:
+        try:
+            async for batch in _read_ahead(lines, responses):
+                now_ms = time.time_ns() // 1_000_000
+                for line in batch:
+                    verdict = judge(line, record_time, now_ms)
+                    if isinstance(verdict, Refusal):
+                        summary.refused[verdict.reason] += 1
+                        on_refusal(verdict)
+                        continue
+                    key, value, timestamp_ms = verdict
+                    if timestamp_ms is not None and retention_ms >= 0 and timestamp_ms < now_ms - retention_ms:
+                        summary.expired += 1
+                    unacknowledged.append(await producer.send(topic, value, key, timestamp_ms=timestamp_ms))
+                await _acknowledge(unacknowledged, summary, down_to=MAX_UNACKNOWLEDGED)
+                on_progress(summary)
+            await _acknowledge(unacknowledged, summary, down_to=0)
+        except KafkaError as error:
+            acknowledged = sum(future.done() and future.exception() is None for future in unacknowledged)
+            raise Failure(
+                f"Kafka stopped taking responses ({type(error).__name__}) after"
+                f" {plural(summary.published + acknowledged, 'response')} of the file;"
+                " publish it again: what is there already is recognised by its response_id"
+            ) from None
+    on_progress(summary)
+    return summary
+
+
+async def _acknowledge(pending: deque[asyncio.Future[object]], summary: Summary, down_to: int) -> None:
+    """Count what Kafka has acknowledged, waiting until no more than so many are under way."""
+    while pending and (pending[0].done() or len(pending) > down_to):
+        await pending[0]
+        pending.popleft()
+        summary.published += 1
+    await asyncio.sleep(0)  # lets the sender work although the file never makes this loop wait
+
+
+async def _retention_ms(settings: Settings, topic: str) -> int:
+    """How long the topic keeps records; -1: for ever."""
+    async with kafka.connected(settings, kafka.admin(settings)) as admin:
+        kafka.existing_topic(await kafka.topics(admin), topic)
+        configuration = (await kafka.topic_configurations(admin, [topic]))[topic]
+    return int(configuration["retention.ms"])
+
+
+async def _read_ahead(lines: Lines, responses: Iterator[Line]) -> AsyncIterator[list[Line]]:
+    """Batches of responses, read in a thread of its own so that a slow pipe holds up nothing.
+
+    A batch ends where the next line would have to be waited for, so that what arrives is published at once. The thread
+    is a daemon: it may wait in a read that never returns, which must not keep the command from ending.
+    """
+    loop = asyncio.get_running_loop()
+    queue: asyncio.Queue[list[Line] | BaseException | None] = asyncio.Queue(BATCHES_READ_AHEAD)
+
+    def put(item: list[Line] | BaseException | None) -> None:
+        asyncio.run_coroutine_threadsafe(queue.put(item), loop).result()
+
+    def read_all() -> None:
+        try:
+            batch: list[Line] = []
+            for line in responses:
+                batch.append(line)
+                if lines.waiting or len(batch) == BATCH_LINES:
+                    put(batch)
+                    batch = []
+            put(batch)
+            put(None)
+        except Exception as error:
+            if not loop.is_closed():  # else the command has failed already and nobody listens
+                put(error)
+
+    threading.Thread(target=read_all, name="response-file", daemon=True).start()
+    while (item := await queue.get()) is not None:
+        if isinstance(item, BaseException):
+            raise item
+        yield item
