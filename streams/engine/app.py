@@ -1,0 +1,82 @@
+"""The Faust application: group membership, rebalances and the agent loop are Faust's, the rest is the engine's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import faust
+from faust.types.tuples import TP
+
+from streams.engine.config import EngineConfig
+from streams.engine.engine import Engine
+from streams.engine.observer import CountsListener, EngineObserver
+from streams.engine.transport import BatchTransport
+
+POLL_RECORDS_MAX = 2_000
+"""Records of one fetch, all partitions together."""
+
+
+class _Undecoded(faust.Schema):  # type: ignore[misc]
+    """Passes batches on as they are: their records are read from bytes by the engine."""
+
+    def loads_key(self, app: Any, message: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        return None
+
+    def loads_value(self, app: Any, message: Any, **kwargs: Any) -> Any:  # noqa: ARG002
+        return message.value
+
+
+class ProcessorApp(faust.App):  # type: ignore[misc]
+    """A Faust app whose one agent takes batches of the responses topic and hands them to the engine."""
+
+    def __init__(self, config: EngineConfig, observer: EngineObserver, listener: CountsListener) -> None:
+        self.kafka = config.kafka
+        self.session_timeout_ms = config.session_timeout_ms
+        super().__init__(
+            config.group_id,
+            broker=[f"kafka://{server}" for server in config.kafka["bootstrap_servers"].split(",")],
+            store="memory://",
+            datadir=str(config.state_dir / "faust"),
+            web_enabled=False,
+            topic_disable_leader=True,
+            topic_allow_declare=False,
+            stream_wait_empty=False,
+            broker_max_poll_records=POLL_RECORDS_MAX,
+            broker_session_timeout=config.session_timeout_ms / 1000,
+            broker_request_timeout=max(2 * config.session_timeout_ms / 1000, 30.0),
+            broker_commit_interval=3600.0,  # Faust has nothing to commit
+            broker_commit_livelock_soft_timeout=3600.0,
+        )
+        self.engine = Engine(config, observer, listener, lambda: self.consumer, self.crash)
+        source = config.deciding.topics.responses
+        self.agent(self.topic(source, schema=_Undecoded(), acks=False), name="responses")(self._deliver)
+        self.on_partitions_revoked.connect(self._revoked, weak=False)
+        self.on_partitions_assigned.connect(self._assigned, weak=False)
+
+    async def _deliver(self, batches: Any) -> None:
+        deliver: Callable[[Any], None] = self.engine.deliver
+        async for batch in batches:
+            deliver(batch)
+
+    async def _revoked(self, app: Any, revoked: set[TP], **kwargs: Any) -> None:  # noqa: ARG002
+        await self.engine.revoke([tp.partition for tp in revoked])
+
+    async def _assigned(self, app: Any, assigned: set[TP], **kwargs: Any) -> None:  # noqa: ARG002
+        await self.engine.assign([tp.partition for tp in assigned])
+
+    def _new_transport(self) -> BatchTransport:
+        return BatchTransport(self.conf.broker_consumer, self)
+
+    async def leave(self) -> None:
+        """Commit, close every partition and leave the group, so that others take over at once.
+
+        Faust's own stop takes about a minute to end its consumer thread; this does what matters of it, in order: no
+        more fetching, the last commits, then the goodbye to the group.
+        """
+        consumer = self.consumer
+        consumer.stop_flow()
+        await self.engine.stop()
+        thread = consumer._thread
+        if thread._consumer is not None:
+            await thread.call_thread(thread._consumer.stop)

@@ -1,0 +1,151 @@
+"""Rebuilds a partition's store from its changelogs: all of it, or what came after the store's checkpoint."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.structs import ConsumerRecord, TopicPartition
+
+from streams.engine.anonymous import index_key, is_anonymous
+from streams.engine.formats import COUNTS, JOURNEY, REMEMBERED
+from streams.engine.store import Checkpoint, Store
+
+logger = logging.getLogger(__name__)
+
+STORE_MAX_AGE_MS = 12 * 3600 * 1000
+"""A store not written for longer is rebuilt: the changelogs keep deletions (`delete.retention.ms`, 24 hours by default)
+only so long, and a store that missed one would bring an erased customer back."""
+RECORDS_PER_POLL = 2_000
+POLL_TIMEOUT_MS = 500
+
+
+@dataclass(slots=True)
+class Progress:
+    """Changelog records, for the log and the metrics."""
+
+    restored: int = 0
+    total: int = 0
+
+
+async def restore(
+    kafka: dict[str, Any], store: Store, journeys: TopicPartition, counts: TopicPartition, progress: Progress
+) -> None:
+    """Bring the store to the committed end of both changelogs.
+
+    To be called after fencing: only then do the end offsets hold everything the previous holder committed, and nothing
+    of theirs can follow.
+    """
+    consumer = AIOKafkaConsumer(
+        **kafka,
+        # Without it a seek to the beginning races with the default reset to the end, and nothing is restored.
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        max_partition_fetch_bytes=4 << 20,
+    )
+    await consumer.start()
+    try:
+        topics = (journeys, counts)
+        consumer.assign(topics)
+        ends = await consumer.end_offsets(topics)
+        beginnings = await consumer.beginning_offsets(topics)
+        start = _starting_offsets(store, topics, beginnings, ends)
+        position = dict(start)
+        progress.total += sum(ends[tp] - start[tp] for tp in topics)
+        began = logged = time.monotonic()
+        for tp in topics:
+            consumer.seek(tp, start[tp])
+        waiting = {tp for tp in topics if start[tp] < ends[tp]}
+        for tp in set(topics) - waiting:
+            consumer.pause(tp)
+        while waiting:
+            fetched = await consumer.getmany(timeout_ms=POLL_TIMEOUT_MS, max_records=RECORDS_PER_POLL)
+            rows: list[tuple[bytes, bytes | None]] = []
+            for tp, records in fetched.items():
+                rows.extend(_journey_rows(store, records) if tp == journeys else _count_rows(records))
+                progress.restored += len(records)
+            for tp in tuple(waiting):
+                position[tp] = await consumer.position(tp)  # past the transaction markers too, which are no records
+                if position[tp] >= ends[tp]:
+                    waiting.discard(tp)
+                    consumer.pause(tp)
+            store.write(rows, Checkpoint(position[journeys], position[counts], _now_ms()))
+            await asyncio.sleep(0)
+            if time.monotonic() - logged >= 5:
+                logged = time.monotonic()
+                logger.info(
+                    "partition %d: restored %d of %d changelog records",
+                    journeys.partition,
+                    progress.restored,
+                    progress.total,
+                )
+        if progress.restored:
+            logger.info(
+                "partition %d: restored %d changelog records in %.1f s",
+                journeys.partition,
+                progress.restored,
+                time.monotonic() - began,
+            )
+    finally:
+        await consumer.stop()
+
+
+def _starting_offsets(
+    store: Store,
+    topics: tuple[TopicPartition, TopicPartition],
+    beginnings: dict[TopicPartition, int],
+    ends: dict[TopicPartition, int],
+) -> dict[TopicPartition, int]:
+    """Where to read from: the checkpoint, or with an emptied store the beginning when it can't be used."""
+    checkpoint = store.checkpoint
+    if checkpoint is None:
+        return beginnings
+    offsets = dict(zip(topics, (checkpoint.journeys_offset, checkpoint.counts_offset), strict=True))
+    age_ms = _now_ms() - checkpoint.saved_at_ms
+    if age_ms > STORE_MAX_AGE_MS:
+        why = f"it was last written {age_ms / 3_600_000:.0f} hours ago"
+    elif any(offset > ends[tp] for tp, offset in offsets.items()):
+        why = "it is ahead of the changelogs, which were recreated or lost records"
+    else:
+        # A compacted log's beginning may lie past the checkpoint; what remains after it is what the store lacks.
+        return {tp: max(offset, beginnings[tp]) for tp, offset in offsets.items()}
+    logger.warning("partition %d: the local state can't be continued (%s): rebuilding it", topics[0].partition, why)
+    store.clear()
+    return beginnings
+
+
+def _journey_rows(store: Store, records: list[ConsumerRecord[bytes, bytes]]) -> list[tuple[bytes, bytes | None]]:
+    """Return the rows to write: the records, and what they change in the index of anonymous responses."""
+    rows: list[tuple[bytes, bytes | None]] = []
+    anonymous: dict[bytes, bytes | None] = {}
+    for record in records:
+        key, value = record.key, record.value
+        if is_anonymous(key):
+            before = anonymous[key] if key in anonymous else store.get(b"j" + key)
+            if before is not None:
+                rows.append((index_key(REMEMBERED.decode(before).first_seen_ms, key), None))
+            if value is not None:
+                rows.append((index_key(REMEMBERED.decode(value).first_seen_ms, key), b""))
+            anonymous[key] = value
+        elif value is not None:
+            JOURNEY.check(value)
+        rows.append((b"j" + key, value))
+    return rows
+
+
+def _count_rows(records: list[ConsumerRecord[bytes, bytes]]) -> Iterator[tuple[bytes, bytes | None]]:
+    check: Callable[[bytes], None] = COUNTS.check
+    for record in records:
+        if record.value is not None:
+            check(record.value)
+        yield b"c" + record.key, record.value
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)

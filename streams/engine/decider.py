@@ -1,0 +1,297 @@
+"""Turns the records of one partition into a unit of work. No Kafka, no clock: the store is its only I/O.
+
+What has been decided lies in up to two units: the one being filled, and the one being committed. State is looked up in
+that order, then in the store, which holds what is committed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final, TypeAlias
+
+import msgspec
+from aiokafka.structs import ConsumerRecord
+
+from schemas import dead_letters
+from schemas.events import PASSIVE_DETECTED, SCORE_CHANGED, cloud_event_headers
+from schemas.keys import JourneyKind, erasure_prefix, journey_key, parse_journey_key
+from schemas.response import Rejected, SurveyResponse, accept, erased_id
+from schemas.topics import Topics
+from streams.engine.anonymous import end_of_index, index_key, indexed_key
+from streams.engine.formats import JOURNEY, REMEMBERED
+from streams.engine.ledger import Ledger
+from streams.engine.placement import partitions_of
+from streams.engine.store import Store
+from streams.engine.unit import Produced, State, Unit
+from streams.rules.decisions import (
+    ANONYMOUS_FORGET_AFTER_MS,
+    Event,
+    RulesConfig,
+    decide,
+    decide_anonymous,
+    erase,
+    forgotten,
+)
+from streams.rules.journey import Journey, Remembered
+
+PRUNED_PER_CALL_MAX: Final = 500
+"""Anonymous responses forgotten, or stored days looked at, in one go (some milliseconds)."""
+
+_encode_json: Final = msgspec.json.Encoder().encode
+_Record: TypeAlias = ConsumerRecord[bytes, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class DecidingConfig:
+    """What deciding needs to know; the same for all partitions."""
+
+    topics: Topics
+    partitions: int
+    rules: RulesConfig
+    segment_limit: int
+    segment_crosses: tuple[tuple[str, ...], ...]
+    event_source: str
+
+
+class Decider:
+    """Decides records of one partition into `unit`."""
+
+    def __init__(self, config: DecidingConfig, partition: int, store: Store, stream_time_ms: int) -> None:
+        self._config = config
+        self._partition = partition
+        self._store = store
+        self.ledger = Ledger(self._stored_counts, config.segment_limit, config.segment_crosses)
+        self.unit = Unit(partition, stream_time_ms)
+        self.committing: Unit | None = None
+
+    # --- deciding -----------------------------------------------------------------------------------------------------
+
+    def decide(self, records: Sequence[_Record]) -> None:
+        """Decide records, in their order, into the unit."""
+        began = time.perf_counter()
+        unit, report = self.unit, self.unit.report
+        arrivals = self._arrivals(records)
+        stored = self._stored_states(arrivals)
+        rules, ledger, states, outcomes = self._config.rules, self.ledger, unit.states, report.outcomes
+        committing = self.committing.states if self.committing else {}
+        stream_time_ms = unit.stream_time_ms
+        for key, response, record in arrivals:
+            if record.timestamp > stream_time_ms:
+                stream_time_ms = record.timestamp
+            if response is None:
+                self._erase(key)
+                outcomes["erased"] += 1
+                continue
+            if key in states:
+                state = states[key]
+            elif key in committing:
+                state = committing[key]
+            else:
+                state = self._decoded(response, stored[key])
+            customer_id = response.customer_id
+            if customer_id is None:
+                self._decide_anonymous(key, state, response, record.timestamp, stream_time_ms)
+                continue
+            assert not isinstance(state, Remembered)
+            decision = decide(rules, customer_id, state, response, record.timestamp)
+            outcomes[decision.outcome] += 1
+            if decision.journey is None:
+                continue
+            if decision.retracted is not None:
+                ledger.retract(response.survey_id, decision.retracted)
+            if decision.counted is not None:
+                decision.counted.counted_as = ledger.add(response.survey_id, decision.counted)
+            unit.put(customer_id, key, decision.journey)
+            for event in decision.events:
+                self._publish(event)
+            if decision.suppressed is not None:
+                report.suppressed[decision.suppressed] += 1
+        report.records += len(records)
+        report.record_times_ms += [record.timestamp for record in records]
+        report.misplaced += self._misplaced(records)
+        unit.stream_time_ms = stream_time_ms
+        unit.next_offset = records[-1].offset + 1
+        report.processing_s += time.perf_counter() - began
+
+    def _arrivals(self, records: Sequence[_Record]) -> list[tuple[bytes, SurveyResponse | None, _Record]]:
+        """Read the records: key of the state, response (None: an erasure, with the record's own key). The others are
+        dead letters.
+        """
+        arrivals: list[tuple[bytes, SurveyResponse | None, _Record]] = []
+        unit = self.unit
+        for record in records:
+            value = record.value
+            try:
+                if value is None:
+                    erased_id(record.key)
+                    arrivals.append((record.key, None, record))
+                    continue
+                unit.input_bytes += len(value)
+                response = accept(record.key, value, record.timestamp)
+            except Rejected as rejected:
+                self._dead_letter(record, rejected)
+                continue
+            if response.customer_id is None:
+                key = journey_key("response", response.response_id, response.survey_id)
+            else:
+                key = journey_key("customer", response.customer_id, response.survey_id)
+            arrivals.append((key, response, record))
+        return arrivals
+
+    def _decide_anonymous(
+        self, key: bytes, state: State | None, response: SurveyResponse, record_time_ms: int, stream_time_ms: int
+    ) -> None:
+        unit = self.unit
+        assert state is None or isinstance(state, Remembered)
+        decision = decide_anonymous(self._config.rules, state, response, record_time_ms, stream_time_ms)
+        unit.report.outcomes[decision.outcome] += 1
+        if decision.remembered is None:
+            return
+        if decision.retracted is not None:
+            self.ledger.retract(response.survey_id, decision.retracted)
+        if decision.counted is not None:
+            decision.counted.counted_as = self.ledger.add(response.survey_id, decision.counted)
+        self._index(key, state, decision.remembered)
+        unit.put(response.response_id, key, decision.remembered)
+
+    def _erase(self, key: bytes) -> None:
+        """Forget whatever is remembered under a record's key."""
+        erased = erased_id(key)
+        if erased is None:
+            return
+        journeys: dict[str, Journey] = {}
+        for state_key in self._keys_of(erased):
+            state = self._state(state_key)
+            if isinstance(state, Journey):
+                journeys[parse_journey_key(state_key).survey_id] = state
+            elif state is not None:
+                self._index(state_key, state, None)
+            if state is not None:
+                self.unit.put(erased, state_key, None)
+        for event in erase(self._config.rules, erased, journeys):
+            self._publish(event)
+
+    def _publish(self, event: Event) -> None:
+        topics, report = self._config.topics, self.unit.report
+        if event.type == PASSIVE_DETECTED:
+            topic, labels = topics.passive_detected, report.detected
+        elif event.type == SCORE_CHANGED:
+            topic, labels = topics.score_changed, report.changed
+        else:
+            topic, labels = topics.passive_withdrawn, report.withdrawn
+        labels[event.label] += 1
+        headers = cloud_event_headers(event.type, event.id, self._config.event_source, event.time_us, event.key)
+        self.unit.produced.append(Produced(topic, event.key.encode(), _encode_json(event.data), headers))
+
+    def _dead_letter(self, record: _Record, rejected: Rejected) -> None:
+        report = self.unit.report
+        report.outcomes["dead_letter"] += 1
+        report.dead_letters[rejected.reason] += 1
+        why = dead_letters.headers(rejected.reason, rejected.message, record.topic, record.partition, record.offset)
+        self.unit.produced.append(
+            Produced(self._config.topics.dead_letter, record.key, record.value, (*record.headers, *why))
+        )
+
+    def _misplaced(self, records: Sequence[_Record]) -> int:
+        keys = [record.key for record in records if record.key is not None]
+        placed = partitions_of(keys, self._config.partitions)
+        return len(placed) - placed.count(self._partition)
+
+    # --- state --------------------------------------------------------------------------------------------------------
+
+    def _stored_states(
+        self, arrivals: Sequence[tuple[bytes, SurveyResponse | None, _Record]]
+    ) -> dict[bytes, bytes | None]:
+        """Read what the units don't have from the store, in one call."""
+        states, committing = self.unit.states, self.committing.states if self.committing else {}
+        keys = [key for key, response, _ in arrivals if response and key not in states and key not in committing]
+        return dict(zip(keys, self._store.get_many([b"j" + key for key in keys]), strict=True)) if keys else {}
+
+    def _decoded(self, response: SurveyResponse, stored: bytes | None) -> State | None:
+        if stored is None:
+            return None
+        return REMEMBERED.decode(stored) if response.customer_id is None else JOURNEY.decode(stored)
+
+    def _state(self, key: bytes) -> State | None:
+        if key in self.unit.states:
+            return self.unit.states[key]
+        if self.committing and key in self.committing.states:
+            return self.committing.states[key]
+        stored = self._store.get(b"j" + key)
+        if stored is None:
+            return None
+        return (JOURNEY if parse_journey_key(key).kind == "customer" else REMEMBERED).decode(stored)
+
+    def _keys_of(self, erased: str) -> set[bytes]:
+        keys = set(self.unit.keys_of.get(erased, ()))
+        if self.committing:
+            keys.update(self.committing.keys_of.get(erased, ()))
+        kinds: tuple[JourneyKind, ...] = ("customer", "response")
+        for kind in kinds:
+            keys.update(key[1:] for key, _ in self._store.scan(b"j" + erasure_prefix(kind, erased)))
+        return keys
+
+    def _stored_counts(self, key: bytes) -> bytes | None:
+        if self.committing and key in self.committing.counts:
+            return self.committing.counts[key]
+        return self._store.get(b"c" + key)
+
+    def _index(self, key: bytes, before: State | None, after: Remembered | None) -> None:
+        """Keep the index of anonymous responses in step."""
+        assert before is None or isinstance(before, Remembered)
+        entries = self.unit.index_entries
+        if before is not None and (after is None or after.first_seen_ms != before.first_seen_ms):
+            entries[index_key(before.first_seen_ms, key)] = None
+        if after is not None and (before is None or after.first_seen_ms != before.first_seen_ms):
+            entries[index_key(after.first_seen_ms, key)] = b""
+
+    # --- units --------------------------------------------------------------------------------------------------------
+
+    def close_unit(self) -> Unit:
+        """Hand over the unit for commit and begin the next. The one before must be committed."""
+        assert self.committing is None, "one unit is committed at a time"
+        unit = self.committing = self.unit
+        unit.counts.update(self.ledger.take_changed())
+        unit.counts.update(dict.fromkeys(unit.dropped_rows))
+        unit.report.overflowed = self.ledger.take_overflowed()
+        self.unit = Unit(self._partition, unit.stream_time_ms)
+        return unit
+
+    def unit_committed(self) -> None:
+        """Take note that the store holds what `close_unit` handed over."""
+        self.committing = None
+
+    # --- forgetting ---------------------------------------------------------------------------------------------------
+
+    def forget_anonymous(self) -> bool:
+        """Forget anonymous responses whose time has come, by the partition's own time; True if there may be more."""
+        end = end_of_index(self.unit.stream_time_ms - ANONYMOUS_FORGET_AFTER_MS)
+        entries = self.unit.index_entries
+        found = islice(self._store.scan(b"a"), PRUNED_PER_CALL_MAX)
+        count = 0
+        for entry, _ in found:
+            if entry >= end:
+                return False
+            count += 1
+            key = indexed_key(entry)
+            state = self._state(key)
+            if isinstance(state, Remembered) and index_key(state.first_seen_ms, key) == entry:
+                assert forgotten(state, self.unit.stream_time_ms)
+                self.unit.put(state.answer.response_id, key, None)
+            entries[entry] = None
+        return count == PRUNED_PER_CALL_MAX
+
+    def drop_days(self, oldest_day: int) -> Iterator[None]:
+        """Drop the stored rows of days before `oldest_day`; yields now and then, for others to have their turn."""
+        self.ledger.oldest_day = oldest_day
+        start = b"c"
+        while True:
+            keys = [key for key, _ in islice(self._store.scan(b"c", start), PRUNED_PER_CALL_MAX)]
+            self.unit.dropped_rows += self.ledger.drop(key[1:] for key in keys)
+            if len(keys) < PRUNED_PER_CALL_MAX:
+                return
+            start = keys[-1] + b"\0"
+            yield

@@ -1,0 +1,167 @@
+"""All partitions of one worker, and their connection to the consumer group."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.structs import TopicPartition
+from faust.exceptions import ConsumerNotStarted
+from faust.types.tuples import TP
+
+from streams.engine.config import EngineConfig
+from streams.engine.observer import CountsListener, EngineObserver, PartitionStatus
+from streams.engine.partition import Committed, Partition
+from streams.engine.transport import Batch, BatchConsumer
+
+logger = logging.getLogger(__name__)
+
+MISPLACED_WARNING_INTERVAL_S = 60.0
+MEMBERSHIP_CHECK_INTERVAL_S = 0.5
+
+
+class Engine:
+    """Opens and closes partitions as the group assigns them, and hands them the batches that the consumer fetched."""
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        observer: EngineObserver,
+        listener: CountsListener,
+        consumer: Callable[[], BatchConsumer],
+        on_crash: Callable[[BaseException], Awaitable[None]],
+    ) -> None:
+        self._config = config
+        self._observer = _WarningObserver(observer, config.deciding.topics.responses)
+        self._listener = listener
+        self._consumer = consumer
+        self._on_crash = on_crash
+        self._partitions: dict[int, Partition] = {}
+        self._admin: AIOKafkaAdminClient | None = None
+        self._joined = False
+        self._stopped = False
+
+    # --- what the consumer asks (transport.Intake) and delivers -------------------------------------------------------
+
+    def has_room(self, partition: int) -> bool:
+        """May more records of this partition be fetched now?"""
+        owned = self._partitions.get(partition)
+        return owned is not None and owned.has_room
+
+    def token(self, partition: int) -> object:
+        """Return the token of the partition's last move."""
+        owned = self._partitions.get(partition)
+        return owned.token if owned is not None else None
+
+    def deliver(self, batch: Batch) -> None:
+        """Hand a batch to its partition, unless it was fetched before the position was last moved."""
+        owned = self._partitions.get(batch.partition)
+        if owned is not None and owned.token is batch.token:
+            owned.deliver(batch.records)
+
+    # --- the group ----------------------------------------------------------------------------------------------------
+
+    async def revoke(self, partitions: Collection[int]) -> None:
+        """The group takes partitions away, for the moment at least: commit what is decided, stop."""
+        self._joined = False
+        await asyncio.gather(*(self._partitions[p].pause() for p in partitions if p in self._partitions))
+
+    async def assign(self, partitions: Collection[int]) -> None:
+        """The group has spoken: these are ours, others are not. Returns before they are restored."""
+        if self._stopped:
+            return
+        gone = [self._partitions.pop(p) for p in set(self._partitions) - set(partitions)]
+        await asyncio.gather(*(partition.close() for partition in gone))
+        for number in sorted(partitions):
+            partition = self._partitions.get(number)
+            if partition is None:
+                partition = self._partitions[number] = Partition(
+                    self._config, number, self, self._observer, self._listener, self._on_crash
+                )
+            partition.start()
+        self._joined = True
+        logger.info("assigned partitions: %s", ", ".join(map(str, sorted(partitions))) or "none")
+
+    async def stop(self) -> None:
+        """Commit what is decided and let go of everything."""
+        self._stopped = True
+        self._joined = False
+        partitions, self._partitions = list(self._partitions.values()), {}
+        await asyncio.gather(*(partition.close() for partition in partitions))
+        if self._admin is not None:
+            await self._admin.close()
+
+    # --- what partitions ask (partition.Positions) --------------------------------------------------------------------
+
+    async def move_to(self, partition: int, offset: int) -> None:
+        """Fetch from this offset on; what was fetched before is not delivered."""
+        await self._consumer().move_to(TP(self._config.deciding.topics.responses, partition), offset)
+
+    def end_offset(self, partition: int) -> int | None:
+        """Return the end of the partition as last fetched, None before that."""
+        try:
+            end: int | None = self._consumer().highwater(
+                TopicPartition(self._config.deciding.topics.responses, partition)
+            )
+        except (AssertionError, ConsumerNotStarted):  # not assigned at this moment
+            return None
+        return end
+
+    async def committed(self, source: TopicPartition) -> Committed:
+        """Ask the broker where the group stands."""
+        if self._admin is None:
+            admin = AIOKafkaAdminClient(**self._config.kafka)
+            await admin.start()
+            self._admin = admin
+        known = (await self._admin.list_consumer_group_offsets(self._config.group_id, partitions=[source])).get(source)
+        beginning = (await self._consumer().earliest_offsets(source))[source]
+        end = (await self._consumer().highwaters(source))[source]
+        if known is None or known.offset < 0:
+            return Committed(None, beginning, end, "")
+        return Committed(known.offset, beginning, end, known.metadata)
+
+    async def still_member(self) -> None:
+        """Return when the group has confirmed, from now on, that this worker is a member of its current generation."""
+        thread: Any = self._consumer()._thread
+        while not await thread.call_thread(thread._ensure_consumer()._coordinator._do_heartbeat):  # noqa: ASYNC110
+            await asyncio.sleep(MEMBERSHIP_CHECK_INTERVAL_S)
+
+    # --- status -------------------------------------------------------------------------------------------------------
+
+    @property
+    def joined(self) -> bool:
+        """Is this worker a member of the group with an assignment (which may be empty)?"""
+        return self._joined
+
+    def partitions(self) -> list[PartitionStatus]:
+        """Return the status of each owned partition."""
+        return [partition.status() for _, partition in sorted(self._partitions.items())]
+
+
+class _WarningObserver:
+    """Passes everything on; warns of misplaced records, once a minute at most."""
+
+    def __init__(self, inner: EngineObserver, topic: str) -> None:
+        self._inner = inner
+        self._topic = topic
+        self._misplaced = 0
+        self._warned_at = float("-inf")
+        self.commit_failed = inner.commit_failed
+        self.partition_gone = inner.partition_gone
+
+    def unit_committed(self, report: Any) -> None:
+        self._inner.unit_committed(report)
+        self._misplaced += report.misplaced
+        if self._misplaced and time.monotonic() - self._warned_at >= MISPLACED_WARNING_INTERVAL_S:
+            self._warned_at = time.monotonic()
+            logger.warning(
+                "%d records of %s are on another partition than the Java client's partitioner gives their key: "
+                "a producer uses another one, and customers' journeys split (see docs/publishing.md)",
+                self._misplaced,
+                self._topic,
+            )
+            self._misplaced = 0

@@ -1,0 +1,79 @@
+"""How state is stored, in the changelogs and in RocksDB alike: one format version byte, then msgpack.
+
+The byte lets an upgraded worker read what an older one wrote (it is rewritten when the record next changes) and makes
+an older worker stop, in a sentence, at what a newer one wrote, instead of misreading it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Generic, TypeVar
+
+import msgspec
+
+from streams.rules.journey import Journey, Remembered
+
+T = TypeVar("T")
+
+Cells = dict[int, int]
+"""A day's counts: cell → count, cell = hour of day x 6 + counter; cells without a count are absent."""
+
+
+class NewerFormat(Exception):
+    """State written by a newer release. The worker must stop: it would lose what it can't read."""
+
+    def __init__(self, what: str, found: int, known: int) -> None:
+        super().__init__(
+            f"{what} is stored in format {found}, this release reads up to {known}: "
+            "a newer release wrote it, run that one or a later one"
+        )
+
+
+class Corrupt(Exception):
+    """Stored bytes that no release wrote."""
+
+
+class Format(Generic[T]):
+    """Encodes values of one kind in its current version and decodes every version up to it.
+
+    `upgrades` maps an older version to a function from that version's payload (without the version byte) to the value.
+    """
+
+    def __init__(
+        self, what: str, kind: type[T], version: int = 1, upgrades: Mapping[int, Callable[[bytes], T]] | None = None
+    ) -> None:
+        self.what = what
+        self.version = version
+        self._prefix = bytes([version])
+        self._upgrades = dict(upgrades or {})
+        self._to_msgpack = msgspec.msgpack.Encoder().encode
+        self._from_msgpack = msgspec.msgpack.Decoder(kind).decode
+
+    def encode(self, value: T) -> bytes:
+        """Return the stored bytes of a value, in the current version."""
+        return self._prefix + self._to_msgpack(value)
+
+    def decode(self, stored: bytes) -> T:
+        """Return the value. Raises NewerFormat or Corrupt."""
+        self.check(stored)
+        try:
+            if stored[0] == self.version:
+                return self._from_msgpack(memoryview(stored)[1:])
+            return self._upgrades[stored[0]](stored[1:])
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise Corrupt(f"{self.what} can't be decoded: {type(error).__name__}") from error
+
+    def check(self, stored: bytes) -> None:
+        """Raise unless the version is one that `decode` reads; cheap enough for every restored record."""
+        if not stored:
+            raise Corrupt(f"{self.what} is stored as nothing at all")
+        found = stored[0]
+        if found != self.version and found not in self._upgrades:
+            if found > self.version:
+                raise NewerFormat(self.what, found, self.version)
+            raise Corrupt(f"{self.what} has format {found}, which no release wrote")
+
+
+JOURNEY: Format[Journey] = Format("a journey", Journey)
+REMEMBERED: Format[Remembered] = Format("an anonymous response", Remembered)
+COUNTS: Format[Cells] = Format("a day's counts", Cells)

@@ -1,0 +1,179 @@
+"""The counts of one partition: absolute numbers per survey, segment, UTC day and hour, of what was read from it.
+
+A row is one (survey, segment, day) with its 24 hours. Rows are read from the store when first touched, changed in
+memory, and written as a whole with the unit of work that changed them. Rows of days that the retention has passed do
+not exist: nothing is added to or taken from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from schemas.keys import counts_key, parse_counts_key
+from schemas.times import US_PER_DAY
+from streams.engine.formats import COUNTS, Cells
+from streams.rules.counts import cells
+from streams.rules.journey import Answer
+from streams.rules.segments import ALL, Places, segment_names
+
+ROWS_IN_MEMORY_MAX = 20_000
+"""Rows of one partition kept decoded between units; above it they are forgotten, and read again when needed."""
+CACHED_COMBINATIONS_MAX = 50_000
+"""(survey, segments) combinations whose rows are remembered; above it the memory is emptied."""
+
+
+class Row:
+    """One day of one series, with the cells as they are after the last decided response."""
+
+    __slots__ = ("cells", "changed", "key")
+
+    def __init__(self, key: bytes, cells: Cells) -> None:
+        self.key = key
+        self.cells = cells
+        self.changed = False
+
+
+class Series:
+    """The rows of one (survey, segment) that are in memory, by day."""
+
+    __slots__ = ("days", "segment", "survey")
+
+    def __init__(self, survey: str, segment: str) -> None:
+        self.survey = survey
+        self.segment = segment
+        self.days: dict[int, Row] = {}
+
+
+class Ledger:
+    """The counts of one partition; `load` returns the stored bytes of a row, or None."""
+
+    def __init__(
+        self, load: Callable[[bytes], bytes | None], segment_limit: int, crosses: Sequence[tuple[str, ...]]
+    ) -> None:
+        self._load = load
+        self._places = Places(segment_limit, crosses)
+        self._series: dict[tuple[str, str], Series] = {}
+        self._of_combination: dict[tuple[object, ...], tuple[tuple[Series, ...], int, bool | tuple[str, ...]]] = {}
+        self._changed: list[Row] = []
+        self._rows_in_memory = 0
+        self.oldest_day = 0
+        """Days before it have been dropped."""
+        self._overflowed = 0
+
+    def know(self, keys: Iterable[bytes]) -> None:
+        """Take note of stored rows: their segments hold places. To be called with every row's key when opening."""
+        for key in keys:
+            survey, segment, _ = parse_counts_key(key)
+            self._places.row_created(survey, segment)
+
+    def add(self, survey: str, answer: Answer) -> bool | tuple[str, ...]:
+        """Count an answer; returns what its `counted_as` must be."""
+        day = answer.responded_at // US_PER_DAY
+        if day < self.oldest_day:
+            return False
+        combination = (survey, *answer.segments.items())
+        known = self._of_combination.get(combination)
+        if known is None:
+            known = self._place(combination, survey, answer)
+        series, diverted, counted_as = known
+        self._overflowed += diverted
+        amounts = cells(answer)
+        for one in series:
+            row = one.days.get(day)
+            if row is None:
+                row = self._row(one, day)
+            counts = row.cells
+            for cell, amount in amounts:
+                counts[cell] = counts.get(cell, 0) + amount
+            if not row.changed:
+                row.changed = True
+                self._changed.append(row)
+        return counted_as
+
+    def retract(self, survey: str, answer: Answer) -> None:
+        """Take an answer back out of the rows that it was counted in; dropped days are left alone."""
+        day = answer.responded_at // US_PER_DAY
+        if answer.counted_as is False or day < self.oldest_day:
+            return
+        names = segment_names(answer.segments) if answer.counted_as is True else answer.counted_as
+        for name in (ALL, *names):
+            row = self._row(self._series_of(survey, name), day)
+            for cell, amount in cells(answer):
+                left = row.cells.get(cell, 0) - amount
+                assert left >= 0, "an answer is only taken back from where it was counted"
+                if left:
+                    row.cells[cell] = left
+                else:
+                    row.cells.pop(cell, None)
+            if not row.changed:
+                row.changed = True
+                self._changed.append(row)
+
+    def take_changed(self) -> list[tuple[bytes, bytes]]:
+        """Return key and stored bytes of the rows changed since the last call."""
+        rows, self._changed = self._changed, []
+        encode = COUNTS.encode
+        taken = []
+        for row in rows:
+            row.changed = False
+            taken.append((row.key, encode(row.cells)))
+        if self._rows_in_memory > ROWS_IN_MEMORY_MAX:
+            self._forget_rows()
+        return taken
+
+    def take_overflowed(self) -> int:
+        """Return the number of diversions to `__other__` since the last call."""
+        overflowed, self._overflowed = self._overflowed, 0
+        return overflowed
+
+    def drop(self, keys: Iterable[bytes]) -> Iterator[bytes]:
+        """Forget rows of days before `oldest_day` (their stored keys are given); yields what must be deleted."""
+        for key in keys:
+            survey, segment, day = parse_counts_key(key)
+            if day >= self.oldest_day:
+                continue
+            series = self._series.get((survey, segment))
+            if series is not None and series.days.pop(day, None) is not None:
+                self._rows_in_memory -= 1
+            self._places.row_dropped(survey, segment)
+            self._of_combination.clear()  # a place may be free now
+            yield key
+
+    @property
+    def changed_rows(self) -> int:
+        """Rows that the next `take_changed` returns."""
+        return len(self._changed)
+
+    def _place(
+        self, combination: tuple[object, ...], survey: str, answer: Answer
+    ) -> tuple[tuple[Series, ...], int, bool | tuple[str, ...]]:
+        placement = self._places.rows_of(survey, answer.segments)
+        series = tuple(self._series_of(survey, name) for name in (ALL, *placement.rows))
+        if len(self._of_combination) >= CACHED_COMBINATIONS_MAX:
+            self._of_combination.clear()
+        known = series, placement.diverted, True if placement.plain else placement.rows
+        self._of_combination[combination] = known
+        return known
+
+    def _series_of(self, survey: str, segment: str) -> Series:
+        series = self._series.get((survey, segment))
+        if series is None:
+            series = self._series[survey, segment] = Series(survey, segment)
+        return series
+
+    def _row(self, series: Series, day: int) -> Row:
+        row = series.days.get(day)
+        if row is None:
+            key = counts_key(series.survey, series.segment, day)
+            stored = self._load(key)
+            if stored is None:
+                self._places.row_created(series.survey, series.segment)
+            row = series.days[day] = Row(key, COUNTS.decode(stored) if stored else {})
+            self._rows_in_memory += 1
+        return row
+
+    def _forget_rows(self) -> None:
+        """Keep the series (combinations point to them), forget their rows: everything is in the unit being written."""
+        for series in self._series.values():
+            series.days.clear()
+        self._rows_in_memory = 0

@@ -1,0 +1,453 @@
+"""The life of one owned partition: fence, restore, then decide and commit side by side until told to stop.
+
+    open ──► process ──► pause ──► resume (still ours after a rebalance) ──► process …
+      ▲         │           └────► close  (someone else's now)
+      └─────────┘ a transaction failed: let go of the producer, open again from what is committed
+
+While one unit commits, the next is being decided: at most two units are in memory, and each is bounded. What is waiting
+to be decided is bounded by `INBOX_RECORDS_MAX`, above which the partition is not fetched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from aiokafka.errors import KafkaError
+from aiokafka.structs import ConsumerRecord, TopicPartition
+
+from streams.engine.changelog import Progress, restore
+from streams.engine.config import EngineConfig
+from streams.engine.decider import Decider
+from streams.engine.formats import JOURNEY, REMEMBERED
+from streams.engine.observer import CountsListener, EngineObserver, PartitionStatus
+from streams.engine.store import Checkpoint, Store
+from streams.engine.transaction import Fenced, OffsetNote, TransactionFailed, Transactor
+from streams.engine.unit import Unit
+from streams.rules.counts import oldest_day_kept
+from streams.rules.journey import Journey
+
+logger = logging.getLogger(__name__)
+
+SLICE_RECORDS = 250
+"""Records decided before other tasks get their turn (some milliseconds)."""
+INBOX_RECORDS_MAX = 4_000
+"""A partition with more records waiting is not fetched."""
+RETRY_MIN_S, RETRY_MAX_S = 0.2, 5.0
+"""Pause before a partition is opened again after a failure; doubles up to the maximum."""
+HOUSEKEEPING_INTERVAL_S = 60.0
+ROWS_BETWEEN_YIELDS = 2_000
+
+
+class Committed(NamedTuple):
+    """Where the group stands in a partition."""
+
+    offset: int | None
+    """Next offset to read; None: nothing was ever committed."""
+    beginning: int
+    end: int
+    metadata: str
+
+
+class Positions(Protocol):
+    """The consumer, as far as a partition needs it."""
+
+    async def move_to(self, partition: int, offset: int) -> None:
+        """Fetch from this offset on; what was fetched before is not delivered."""
+
+    def end_offset(self, partition: int) -> int | None:
+        """Return the end of the partition as last seen, None before that."""
+
+    async def committed(self, source: TopicPartition) -> Committed:
+        """Ask the broker where the group stands."""
+
+    async def still_member(self) -> None:
+        """Return when the group has confirmed, from now on, that this worker is a member of its current generation."""
+
+
+class Partition:
+    """One owned partition of the responses topic. Commands: `start`, `pause`, `resume`, `close`; `deliver` feeds it."""
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        number: int,
+        positions: Positions,
+        observer: EngineObserver,
+        listener: CountsListener,
+        on_crash: Callable[[BaseException], Awaitable[None]],
+    ) -> None:
+        self.number = number
+        self.token = object()
+        """Changes with every move of the position: batches fetched before are not taken."""
+        self.ready = asyncio.Event()
+        """Restored and processing."""
+        self._config = config
+        self._positions = positions
+        self._observer = observer
+        self._listener = listener
+        self._on_crash = on_crash
+        topics = config.deciding.topics
+        self._source = TopicPartition(topics.responses, number)
+        self._journeys = TopicPartition(topics.journeys, number)
+        self._counts = TopicPartition(topics.segment_counts, number)
+        self._store: Store | None = None
+        self._transactor: Transactor | None = None
+        self._decider: Decider | None = None
+        self._checkpoint = Checkpoint(0, 0, 0)
+        self._committed = 0
+        """Next input offset, as committed."""
+        self._end = 0
+        """End of the input as seen when opening; the consumer knows better once it has fetched."""
+        self._inbox: deque[Sequence[ConsumerRecord[bytes, bytes]]] = deque()
+        self._inbox_records = 0
+        self._expected = 0
+        """Next input offset that has not been put in the inbox."""
+        self._last_record_time_ms = 0
+        self._progress = Progress()
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._life: asyncio.Task[None] | None = None
+        self._commit: asyncio.Task[None] | None = None
+        self._commit_began = 0.0
+        self._housekept_at = 0.0
+
+    # --- commands -----------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Open (or go on with) the partition and process it, in a task of its own."""
+        self._stopping = False
+        self._life = asyncio.create_task(self._live(), name=f"partition-{self.number}")
+
+    async def pause(self) -> None:
+        """Commit what is decided and stop processing; producer and store stay open."""
+        self._stopping = True
+        self._wake.set()
+        opening = not self.ready.is_set()
+        self.ready.clear()
+        life, self._life = self._life, None
+        if life is None:
+            return
+        if opening:
+            life.cancel()
+        # The rebalance waits for us no longer than the transaction could take.
+        await asyncio.wait([life], timeout=self._config.transaction_timeout_ms / 1000)
+        if not life.done():
+            life.cancel()
+            await asyncio.wait([life])
+        self._clear_inbox()
+
+    async def close(self) -> None:
+        """Stop, and let go of everything."""
+        await self.pause()
+        await self._let_go()
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+        self._listener.partition_closed(self.number, self._checkpoint.counts_offset or None)
+        self._observer.partition_gone(self.number)
+
+    # --- the consumer's side ------------------------------------------------------------------------------------------
+
+    @property
+    def has_room(self) -> bool:
+        """May more be fetched?"""
+        return self.ready.is_set() and self._inbox_records < INBOX_RECORDS_MAX
+
+    def deliver(self, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
+        """Take fetched records in; those before the position are dropped."""
+        if records[0].offset < self._expected:
+            records = [record for record in records if record.offset >= self._expected]
+            if not records:
+                return
+        self._expected = records[-1].offset + 1
+        self._inbox.append(records)
+        self._inbox_records += len(records)
+        self._wake.set()
+
+    def _clear_inbox(self) -> None:
+        self._inbox.clear()
+        self._inbox_records = 0
+
+    # --- life ---------------------------------------------------------------------------------------------------------
+
+    async def _live(self) -> None:
+        retry_s = RETRY_MIN_S
+        while not self._stopping:
+            try:
+                await self._open()
+                retry_s = RETRY_MIN_S
+                await self._process()
+                return
+            except Fenced as error:
+                logger.warning("partition %d: fenced: %s", self.number, error)
+                self._observer.commit_failed(self.number, "fenced")
+                await self._let_go()
+                # Taking it back at once could fence its rightful owner: first make sure that it is still ours.
+                await self._positions.still_member()
+            except (TransactionFailed, KafkaError, OSError) as error:
+                logger.warning("partition %d: opening it again in %.1f s: %s", self.number, retry_s, error)
+                if isinstance(error, TransactionFailed):
+                    self._observer.commit_failed(self.number, "aborted")
+                await self._let_go()
+                await asyncio.sleep(retry_s)
+                retry_s = min(2 * retry_s, RETRY_MAX_S)
+            except asyncio.CancelledError:
+                await self._let_go()
+                raise
+            except Exception as error:
+                await self._let_go()
+                await self._on_crash(error)
+                return
+
+    async def _let_go(self) -> None:
+        """Drop what is not committed, and the producer."""
+        self.ready.clear()
+        if self._commit is not None:
+            self._commit.cancel()
+            with contextlib.suppress(BaseException):
+                await self._commit
+            self._commit = None
+        transactor, self._transactor = self._transactor, None
+        self._decider = None
+        self._clear_inbox()
+        if transactor is not None:
+            await transactor.close()
+
+    async def _open(self) -> None:
+        """Become the owner: fence, then restore to the end, then take the position (in that order, so that nothing of
+        the previous owner's can come after what was read).
+        """
+        config = self._config
+        if self._transactor is not None and self._decider is not None:
+            committed, _ = await self._read_committed()
+            if committed <= self._committed:  # nobody else had it in between (and our last commit may not show yet)
+                await self._take_position()
+                return
+            await self._let_go()
+        began = time.monotonic()
+        self._transactor = Transactor(
+            config.kafka, config.group_id, self._source, config.transaction_timeout_ms, config.probe
+        )
+        await self._transactor.start()
+        if self._store is None:
+            self._store = Store(config.state_dir / f"partition-{self.number}")
+        self._listener.partition_opening(self.number)
+        self._progress = Progress()
+        await restore(config.kafka, self._store, self._journeys, self._counts, self._progress)
+        self._checkpoint = self._store.checkpoint or Checkpoint(0, 0, 0)
+        self._committed, note = await self._read_committed()
+        self._decider = Decider(config.deciding, self.number, self._store, note.stream_time_ms)
+        await self._know_counts(self._decider, self._store)
+        await self._drop_old_days(self._decider)
+        logger.info(
+            "partition %d: owned, at offset %d, %d changelog records restored in %.1f s",
+            self.number,
+            self._committed,
+            self._progress.restored,
+            time.monotonic() - began,
+        )
+        await self._take_position()
+
+    async def _read_committed(self) -> tuple[int, OffsetNote]:
+        """Return the group's committed offset (the beginning, without one) and what was noted with it."""
+        known = await self._positions.committed(self._source)
+        self._end = known.end
+        if known.offset is None:
+            return known.beginning, OffsetNote()
+        if known.offset < known.beginning:
+            logger.error(
+                "partition %d: %d responses were deleted by retention before they were processed",
+                self.number,
+                known.beginning - known.offset,
+            )
+        return max(known.offset, known.beginning), OffsetNote.decode(known.metadata)
+
+    async def _take_position(self) -> None:
+        await self._positions.move_to(self.number, self._committed)
+        self._clear_inbox()
+        self.token = object()
+        self._expected = self._committed
+        self._listener.partition_ready(self.number)
+        self.ready.set()
+
+    async def _know_counts(self, decider: Decider, store: Store) -> None:
+        rows: list[tuple[bytes, bytes | None]] = []
+
+        async def hand_over() -> None:
+            decider.ledger.know(key for key, _ in rows)
+            self._listener.partition_rows(self.number, list(rows))
+            rows.clear()
+            await asyncio.sleep(0)
+
+        for key, value in store.scan(b"c"):
+            rows.append((key[1:], value))
+            if len(rows) >= ROWS_BETWEEN_YIELDS:
+                await hand_over()
+        await hand_over()
+
+    # --- processing ---------------------------------------------------------------------------------------------------
+
+    async def _process(self) -> None:
+        """Decide and commit until told to stop; what is decided by then is committed."""
+        assert self._decider is not None
+        decider = self._decider
+        while not self._stopping:
+            self._wake.clear()
+            if self._inbox and not decider.unit.full:
+                decider.decide(self._next_slice())
+            await self._keep_house(decider)
+            self._commit_when_due(decider)
+            await self._check_commit()
+            if self._inbox and not decider.unit.full:
+                await asyncio.sleep(0)
+            else:
+                await self._wait(decider)
+        await self._finish_commit()
+        if not decider.unit.empty:
+            self._begin_commit(decider)
+            await self._finish_commit()
+
+    def _next_slice(self) -> Sequence[ConsumerRecord[bytes, bytes]]:
+        records = self._inbox.popleft()
+        if len(records) > SLICE_RECORDS:
+            self._inbox.appendleft(records[SLICE_RECORDS:])
+            records = records[:SLICE_RECORDS]
+        self._inbox_records -= len(records)
+        return records
+
+    async def _wait(self, decider: Decider) -> None:
+        """Wait for records, for the commit under way, or until the next one is due."""
+        if self._commit is not None:
+            timeout_s = None
+        elif decider.unit.empty:
+            timeout_s = HOUSEKEEPING_INTERVAL_S
+        else:
+            timeout_s = max(self._commit_began + self._config.commit_interval_ms / 1000 - time.monotonic(), 0)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), timeout_s)
+
+    def _commit_when_due(self, decider: Decider) -> None:
+        if self._commit is None and not decider.unit.empty:
+            waited_s = time.monotonic() - self._commit_began
+            if decider.unit.full or waited_s * 1000 >= self._config.commit_interval_ms:
+                self._begin_commit(decider)
+
+    def _begin_commit(self, decider: Decider) -> None:
+        self._commit_began = time.monotonic()
+        self._commit = asyncio.create_task(self._commit_unit(decider), name=f"commit-{self.number}")
+        self._commit.add_done_callback(lambda _: self._wake.set())
+
+    async def _check_commit(self) -> None:
+        if self._commit is not None and self._commit.done():
+            await self._finish_commit()
+
+    async def _finish_commit(self) -> None:
+        commit = self._commit
+        if commit is not None:
+            await asyncio.wait([commit])
+            self._commit = None
+            commit.result()
+
+    async def _commit_unit(self, decider: Decider) -> None:
+        """Commit a unit in one transaction, and only then write it to the store."""
+        assert self._transactor is not None
+        assert self._store is not None
+        began = time.monotonic()
+        self._config.probe("before_transaction")
+        unit = decider.close_unit()
+        states = await _encoded(unit)
+        counts = list(unit.counts.items())
+        ends = await self._transactor.commit(
+            {self._journeys.topic: states, self._counts.topic: counts},
+            unit.produced,
+            unit.next_offset,
+            OffsetNote(unit.stream_time_ms),
+        )
+        committed_at_ms = int(time.time() * 1000)
+        self._checkpoint = Checkpoint(
+            ends[self._journeys.topic] or self._checkpoint.journeys_offset,
+            ends[self._counts.topic] or self._checkpoint.counts_offset,
+            committed_at_ms,
+        )
+        rows: list[tuple[bytes, bytes | None]] = [(b"j" + key, value) for key, value in states]
+        rows += [(b"c" + key, value) for key, value in counts]
+        rows += unit.index_entries.items()
+        self._store.write(rows, self._checkpoint)
+        self._config.probe("after_store")
+        decider.unit_committed()
+        if unit.next_offset is not None:
+            self._committed = unit.next_offset
+        report = unit.report
+        if report.record_times_ms:
+            self._last_record_time_ms = report.record_times_ms[-1]
+        report.committed_at_ms = committed_at_ms
+        report.commit_s = time.monotonic() - began
+        self._listener.partition_rows(self.number, counts)
+        self._observer.unit_committed(report)
+
+    # --- housekeeping -------------------------------------------------------------------------------------------------
+
+    async def _keep_house(self, decider: Decider) -> None:
+        """Now and then: forget anonymous responses, drop days."""
+        if time.monotonic() - self._housekept_at < HOUSEKEEPING_INTERVAL_S or decider.committing is not None:
+            return
+        if not decider.forget_anonymous():
+            self._housekept_at = time.monotonic()
+            if oldest_day_kept(time.time_ns() // 1000, self._config.counts_retention_us) > decider.ledger.oldest_day:
+                await self._drop_old_days(decider)
+
+    async def _drop_old_days(self, decider: Decider) -> None:
+        oldest_day = oldest_day_kept(time.time_ns() // 1000, self._config.counts_retention_us)
+        for _ in decider.drop_days(oldest_day):
+            await asyncio.sleep(0)
+
+    # --- status -------------------------------------------------------------------------------------------------------
+
+    def status(self) -> PartitionStatus:
+        """Return what ops teams see of it."""
+        end = max(self._positions.end_offset(self.number) or 0, self._end)
+        lag = max(end - self._committed, 0)
+        return PartitionStatus(
+            partition=self.number,
+            ready=self.ready.is_set(),
+            lag_records=lag,
+            lag_seconds=self._lag_seconds() if lag else 0.0,
+            restored_records=self._progress.restored,
+            restore_total=self._progress.total,
+            state_bytes=self._store.size_bytes if self._store is not None else 0,
+        )
+
+    def _lag_seconds(self) -> float:
+        """Age of the oldest record that is not committed, by its record time; of the last committed one while the
+        oldest has not been fetched.
+        """
+        oldest_ms = self._last_record_time_ms
+        decider = self._decider
+        for unit in (decider.committing, decider.unit) if decider is not None else ():
+            if unit is not None and unit.report.record_times_ms:
+                oldest_ms = unit.report.record_times_ms[0]
+                break
+        else:
+            if self._inbox:
+                oldest_ms = self._inbox[0][0].timestamp
+        return max(time.time() - oldest_ms / 1000, 0.0) if oldest_ms else 0.0
+
+
+async def _encoded(unit: Unit) -> list[tuple[bytes, bytes | None]]:
+    """Return the states of a unit as they are stored."""
+    rows: list[tuple[bytes, bytes | None]] = []
+    journey, remembered = JOURNEY.encode, REMEMBERED.encode
+    for count, (key, state) in enumerate(unit.states.items()):
+        if count % ROWS_BETWEEN_YIELDS == ROWS_BETWEEN_YIELDS - 1:
+            await asyncio.sleep(0)
+        if state is None:
+            rows.append((key, None))
+        else:
+            rows.append((key, journey(state) if isinstance(state, Journey) else remembered(state)))
+    return rows

@@ -1,0 +1,89 @@
+"""The directory with a worker's local state: whose it is, and that only one living worker uses it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+
+class StateDirectoryError(Exception):
+    """The directory can't be used; the message says why and what to do."""
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """Whose state a directory holds. Mixing them up would answer questions from another group's customers."""
+
+    cluster_id: str
+    group_id: str
+    topic_prefix: str
+    format: int = 1
+
+
+class StateDirectory:
+    """A locked state directory. The lock ends with the process, however it ends."""
+
+    def __init__(self, path: Path, owner: Owner) -> None:
+        self.path = path
+        self._owner = owner
+        self._lock: int | None = None
+
+    def acquire(self) -> Self:
+        """Create, lock and check the directory. Raises StateDirectoryError."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise StateDirectoryError(
+                f"the state directory {self.path} can't be used ({error.strerror}): "
+                "make it writable or set NPS_STATE_DIR"
+            ) from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(self._lock, 20, 0).decode(errors="replace").strip() or "unknown"
+            os.close(self._lock)
+            self._lock = None
+            raise StateDirectoryError(
+                f"the state directory {self.path} is in use by a living worker (pid {holder}): "
+                "give each worker its own NPS_STATE_DIR"
+            ) from None
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
+        self._check_owner()
+        return self
+
+    def release(self) -> None:
+        """Unlock."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _check_owner(self) -> None:
+        path = self.path / "owner.json"
+        try:
+            found = msgspec.json.decode(path.read_bytes(), type=Owner)
+        except FileNotFoundError:
+            path.write_bytes(msgspec.json.encode(self._owner))
+            return
+        except msgspec.MsgspecError:
+            self.release()
+            raise StateDirectoryError(
+                f"{path} can't be read: remove the state directory, it is rebuilt from the changelogs"
+            ) from None
+        for name, what in (("group_id", "group"), ("topic_prefix", "topic prefix"), ("cluster_id", "Kafka cluster")):
+            theirs, ours = getattr(found, name), getattr(self._owner, name)
+            if theirs != ours:
+                self.release()
+                raise StateDirectoryError(
+                    f"the state directory {self.path} belongs to {what} {theirs!r}, this worker's is {ours!r}: "
+                    "set another NPS_STATE_DIR, or remove the directory if that state is no longer needed"
+                )
+        if found.format > self._owner.format:
+            self.release()
+            raise StateDirectoryError(
+                f"the state directory {self.path} was written by a newer release: run that one, or remove the directory"
+            )

@@ -1,0 +1,128 @@
+"""A partition's state on this machine's disk: RocksDB, a cache of the changelogs that is never ahead of them.
+
+Kafka's changelogs are the log, so RocksDB keeps none of its own (no WAL): after a crash it holds a prefix of what was
+written, and since the checkpoint is written in the same batch as the data, it always tells exactly which prefix.
+
+Keys are one letter and then the changelog's key: `j` journeys and anonymous responses, `c` counts, `a` the index of
+anonymous responses by the day they were first seen, `m` the checkpoint.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch, WriteOptions
+
+logger = logging.getLogger(__name__)
+
+MEMTABLE_BYTES = 8 << 20
+"""Per memtable; RocksDB holds at most two of a partition."""
+BLOCK_CACHE_BYTES = 32 << 20
+"""Shared by all partitions of this process."""
+BLOOM_BITS_PER_KEY = 10
+
+_CHECKPOINT_KEY = b"mcheckpoint"
+_block_cache: list[Cache] = []
+
+
+class Checkpoint(msgspec.Struct, array_like=True, frozen=True):
+    """Which prefix of the changelogs the store holds."""
+
+    journeys_offset: int
+    """Next offset of the journeys changelog that the store does not hold."""
+    counts_offset: int
+    saved_at_ms: int
+    """Wall clock. A store that missed more than the changelogs' `delete.retention.ms` may have missed deletions."""
+
+
+def _options() -> Options:
+    if not _block_cache:
+        _block_cache.append(Cache(BLOCK_CACHE_BYTES))
+    table = BlockBasedOptions()
+    table.set_block_cache(_block_cache[0])
+    table.set_bloom_filter(BLOOM_BITS_PER_KEY, False)
+    table.set_cache_index_and_filter_blocks(True)
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    options.set_block_based_table_factory(table)
+    options.set_write_buffer_size(MEMTABLE_BYTES)
+    options.set_max_write_buffer_number(2)
+    options.set_compression_type(DBCompressionType.lz4())
+    options.set_keep_log_file_num(1)
+    options.set_max_open_files(128)
+    return options
+
+
+class Store:
+    """The RocksDB of one partition. All methods are synchronous and take microseconds unless said."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._write_options = WriteOptions()
+        self._write_options.disable_wal = True
+        self._db = self._open()
+
+    def _open(self) -> Rdict:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            return Rdict(str(self.path), _options())
+        except Exception as error:  # rocksdict raises bare Exception
+            if "lock" in str(error).lower():
+                raise
+            logger.warning("state in %s can't be opened (%s): rebuilding it from the changelogs", self.path, error)
+            shutil.rmtree(self.path)
+            return Rdict(str(self.path), _options())
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the stored bytes, or None."""
+        return self._db.get(key)  # type: ignore[no-any-return]
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return the stored bytes of each key, or None, in one call."""
+        return self._db.get(list(keys))  # type: ignore[no-any-return]
+
+    def scan(self, prefix: bytes, start: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
+        """Yield key and value of the keys that begin with a prefix, in order, from `start` on."""
+        for key, value in self._db.items(from_key=start or prefix):
+            if not key.startswith(prefix):
+                return
+            yield key, value
+
+    def write(self, rows: Iterable[tuple[bytes, bytes | None]], checkpoint: Checkpoint) -> None:
+        """Put (or, for None, delete) the rows and the checkpoint in one atomic batch."""
+        batch = WriteBatch(raw_mode=True)
+        put, delete = batch.put, batch.delete
+        for key, value in rows:
+            if value is None:
+                delete(key)
+            else:
+                put(key, value)
+        put(_CHECKPOINT_KEY, msgspec.msgpack.encode(checkpoint))
+        self._db.write(batch, self._write_options)
+
+    @property
+    def checkpoint(self) -> Checkpoint | None:
+        """What was written last; None for an empty store."""
+        stored = self._db.get(_CHECKPOINT_KEY)
+        return msgspec.msgpack.decode(stored, type=Checkpoint) if stored else None
+
+    @property
+    def size_bytes(self) -> int:
+        """RocksDB files and memtables."""
+        prop = self._db.property_int_value
+        return (prop("rocksdb.total-sst-files-size") or 0) + (prop("rocksdb.cur-size-all-mem-tables") or 0)
+
+    def clear(self) -> None:
+        """Delete everything, on disk too."""
+        self._db.close()
+        shutil.rmtree(self.path, ignore_errors=True)
+        self._db = self._open()
+
+    def close(self) -> None:
+        """Write the memtable to disk (milliseconds), so that a later start restores only what comes after; close."""
+        self._db.flush()
+        self._db.close()

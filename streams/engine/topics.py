@@ -1,0 +1,113 @@
+"""Before anything else: is the broker there, and are the topics as they must be?"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Any
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+
+from schemas.topics import Topics
+
+logger = logging.getLogger(__name__)
+
+WAITING_LOG_INTERVAL_S = 5.0
+RETRY_INTERVAL_S = 1.0
+CREATED_TIMEOUT_S = 30.0
+
+
+class RefusedToStart(Exception):
+    """The worker can't start; the message says what disagrees and what to do."""
+
+
+async def reach_broker(kafka: dict[str, Any], wait_s: float) -> AIOKafkaAdminClient:
+    """Return a started admin client, retrying for `wait_s` seconds. Raises RefusedToStart."""
+    began = logged = time.monotonic()
+    while True:
+        admin = AIOKafkaAdminClient(**kafka)
+        try:
+            await admin.start()
+            return admin
+        except (KafkaError, OSError) as error:
+            await admin.close()
+            waited_s = time.monotonic() - began
+            if waited_s >= wait_s:
+                raise RefusedToStart(
+                    f"no Kafka broker answers at {kafka['bootstrap_servers']} (tried for {waited_s:.0f} s): "
+                    "check NPS_BOOTSTRAP_SERVERS and the security settings, or start one with `nps broker start`"
+                ) from error
+            if time.monotonic() - logged >= WAITING_LOG_INTERVAL_S or logged == began:
+                logged = time.monotonic() + 1e-9
+                logger.warning("waiting for a Kafka broker at %s (%s)", kafka["bootstrap_servers"], error)
+            await asyncio.sleep(min(RETRY_INTERVAL_S, max(wait_s - waited_s, 0)))
+
+
+async def ensure_topics(
+    admin: AIOKafkaAdminClient, topics: Topics, partitions: int, replication_factor: int, create: bool
+) -> int:
+    """Create what is missing, check what is there, return the number of partitions. Raises RefusedToStart.
+
+    The responses topic decides the number of partitions where it exists, `partitions` where it is created.
+    """
+    found = await _partition_counts(admin, topics)
+    count = found.get(topics.responses, partitions)
+    missing = [spec for spec in topics.all() if spec.name not in found]
+    if missing and not create:
+        raise RefusedToStart(
+            f"these topics do not exist: {', '.join(spec.name for spec in missing)}: "
+            "create them with `nps topics --create`, or set NPS_CREATE_TOPICS=true"
+        )
+    wrong = [
+        f"{spec.name} has {found[spec.name]} partitions and needs {spec.partitions(count)}"
+        for spec in topics.all()
+        if spec.name in found and found[spec.name] != spec.partitions(count)
+    ]
+    if wrong:
+        raise RefusedToStart(
+            f"partition counts disagree: {'; '.join(wrong)} ({topics.responses} has {count}): "
+            "recreate those topics with that number, or choose another NPS_TOPIC_PREFIX"
+        )
+    if missing:
+        await _create(
+            admin,
+            [NewTopic(s.name, s.partitions(count), replication_factor, topic_configs=s.config) for s in missing],
+        )
+        logger.info("created topics: %s", ", ".join(spec.name for spec in missing))
+        await _until_visible(admin, topics)
+    return count
+
+
+async def _partition_counts(admin: AIOKafkaAdminClient, topics: Topics) -> dict[str, int]:
+    wanted = {spec.name for spec in topics.all()}
+    there = wanted.intersection(await admin.list_topics())
+    if not there:
+        return {}
+    described = await admin.describe_topics(sorted(there))
+    return {topic["topic"]: len(topic["partitions"]) for topic in described if not topic["error_code"]}
+
+
+async def _create(admin: AIOKafkaAdminClient, new: list[NewTopic]) -> None:
+    response = await admin.create_topics(new)
+    for error in response.topic_errors:
+        name, code, message = error[0], error[1], error[2] if len(error) > 2 else ""
+        kind = for_code(code)
+        if code and kind is not TopicAlreadyExistsError:  # another worker was quicker: fine
+            raise RefusedToStart(f"the topic {name} can't be created: {message or kind.__name__}")
+
+
+async def _until_visible(admin: AIOKafkaAdminClient, topics: Topics) -> None:
+    """Wait until the broker's metadata has all topics, with leaders."""
+    wanted = [spec.name for spec in topics.all()]
+    deadline = time.monotonic() + CREATED_TIMEOUT_S
+    while time.monotonic() < deadline:
+        described = await admin.describe_topics(wanted)
+        if all(
+            not topic["error_code"] and all(not p["error_code"] and p["leader"] >= 0 for p in topic["partitions"])
+            for topic in described
+        ):
+            return
+        await asyncio.sleep(0.1)
+    raise RefusedToStart(f"the topics were created but have no leaders after {CREATED_TIMEOUT_S:.0f} s")

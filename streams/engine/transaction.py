@@ -1,0 +1,199 @@
+"""One Kafka transaction per unit of work: everything a unit writes, and its input offset, or nothing.
+
+Fencing: the transactional id names the input partition, not the process. Whoever starts a `Transactor` for a partition
+ends the open transaction of whoever held it before and makes every later attempt of theirs fail. (The client speaks a
+version of the offset commit that does not carry the consumer group's generation, so the id must do it alone.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
+from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.record.default_records import DefaultRecordBatch
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+
+from streams.engine.unit import Header, Produced
+
+logger = logging.getLogger(__name__)
+
+BATCH_BYTES_MAX = 900 << 10
+"""Of one batch of records, below the broker's default `message.max.bytes` (1,048,588)."""
+COMPRESS_ABOVE_BYTES = 256 << 10
+"""A record above it (only a dead letter can be) travels compressed: it came in within the broker's limit, perhaps
+compressed too, and leaves longer by its headers."""
+APPENDS_BETWEEN_YIELDS = 1_000
+"""Records encoded into batches before other tasks get their turn (1 to 3 ms)."""
+CLOSE_TIMEOUT_S = 2.0
+
+Rows = Sequence[tuple[bytes, bytes | None]]
+
+
+class TransactionFailed(Exception):
+    """The transaction was aborted, or may be committed without our knowing: open again from what is committed."""
+
+
+class Fenced(TransactionFailed):
+    """Another worker holds the partition now, or the transaction took longer than its timeout."""
+
+
+class OffsetNote(msgspec.Struct, frozen=True):
+    """What travels with the committed input offset, as its metadata."""
+
+    stream_time_ms: int = 0
+    """The highest record time that was processed."""
+
+    def encode(self) -> str:
+        """Return the text to commit."""
+        return msgspec.json.encode(self).decode()
+
+    @classmethod
+    def decode(cls, text: str) -> OffsetNote:
+        """Read it back; anything else (another tool set the offset) tells nothing."""
+        try:
+            return msgspec.json.decode(text, type=cls)
+        except msgspec.MsgspecError:
+            return cls()
+
+
+class Transactor:
+    """The transactional producer of one input partition: `start`, `commit` one unit after another, `close`."""
+
+    def __init__(
+        self,
+        kafka: dict[str, Any],
+        group_id: str,
+        source: TopicPartition,
+        timeout_ms: int,
+        probe: Callable[[str], None],
+    ) -> None:
+        self._group_id = group_id
+        self._source = source
+        self._timeout_s = timeout_ms / 1000
+        self._probe = probe
+        self._producer = AIOKafkaProducer(
+            **kafka,
+            transactional_id=f"{group_id}-{source.topic}-{source.partition}",
+            transaction_timeout_ms=timeout_ms,
+            max_batch_size=BATCH_BYTES_MAX,
+            linger_ms=0,
+        )
+
+    async def start(self) -> None:
+        """Fence the previous holder and end its transaction. Raises KafkaError."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._producer.start()
+        except TimeoutError as error:
+            raise TransactionFailed("the transaction coordinator did not answer in time") from error
+
+    async def commit(
+        self, changelogs: dict[str, Rows], produced: Sequence[Produced], next_offset: int | None, note: OffsetNote
+    ) -> dict[str, int | None]:
+        """Commit rows of each changelog topic, produced records and the input offset; returns, by changelog topic, the
+        offset after the last row written (None: none was). Raises TransactionFailed or Fenced; then close this.
+        """
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await self._commit(changelogs, produced, next_offset, note)
+        except (TimeoutError, KafkaError, AssertionError) as error:
+            # AssertionError: aiokafka asserts its state machine, and a fatal error of its sender task changes the state
+            # under a caller. Whatever it was, the transaction is not known to be committed.
+            raise _failure(error) from error
+
+    async def _commit(
+        self, changelogs: dict[str, Rows], produced: Sequence[Produced], next_offset: int | None, note: OffsetNote
+    ) -> dict[str, int | None]:
+        producer, partition = self._producer, self._source.partition
+        await producer.begin_transaction()
+        self._probe("in_transaction")
+        batches: list[tuple[str, BatchBuilder]] = []
+        for topic, rows in changelogs.items():
+            batches += [(topic, batch) for batch in await self._batches_of(rows)]
+        by_topic: dict[str, list[Produced]] = {}
+        for record in produced:
+            by_topic.setdefault(record.topic, []).append(record)
+        for topic, records in by_topic.items():
+            batches += [(topic, batch) for batch in await self._batches_of_produced(records)]
+        sent = []
+        for topic, batch in batches:
+            sent.append((topic, batch, await producer.send_batch(batch, topic, partition=partition)))
+        if next_offset is not None:
+            await producer.send_offsets_to_transaction(
+                {self._source: OffsetAndMetadata(next_offset, note.encode())}, self._group_id
+            )
+        ends: dict[str, int | None] = dict.fromkeys(changelogs)
+        for topic, batch, future in sent:
+            metadata = await future
+            if topic in ends:
+                ends[topic] = metadata.offset + batch.record_count()
+        self._probe("before_commit")
+        await producer.commit_transaction()
+        self._probe("after_commit")
+        return ends
+
+    async def _batches_of(self, rows: Rows) -> list[BatchBuilder]:
+        """Pack changelog rows; a null value deletes its key."""
+        batches: list[BatchBuilder] = []
+        append = None
+        for count, (key, value) in enumerate(rows):
+            if count % APPENDS_BETWEEN_YIELDS == APPENDS_BETWEEN_YIELDS - 1:
+                await asyncio.sleep(0)
+            if append is None or append(timestamp=None, key=key, value=value) is None:
+                batches.append(self._producer.create_batch())
+                append = batches[-1].append
+                append(timestamp=None, key=key, value=value)
+        return batches
+
+    async def _batches_of_produced(self, records: Sequence[Produced]) -> list[BatchBuilder]:
+        batches: list[BatchBuilder] = []
+        append = None
+        for count, record in enumerate(records):
+            if count % APPENDS_BETWEEN_YIELDS == APPENDS_BETWEEN_YIELDS - 1:
+                await asyncio.sleep(0)
+            large = len(record.value or b"") > COMPRESS_ABOVE_BYTES
+            if append is None or large or self._append(append, record) is None:
+                batches.append(self._compressed_batch() if large else self._producer.create_batch())
+                append = batches[-1].append
+                self._append(append, record)
+                if large:
+                    append = None
+        return batches
+
+    @staticmethod
+    def _append(append: Callable[..., object], record: Produced) -> object:
+        headers: Sequence[Header] = record.headers
+        return append(timestamp=None, key=record.key, value=record.value, headers=headers)
+
+    @staticmethod
+    def _compressed_batch() -> BatchBuilder:
+        return BatchBuilder(BATCH_BYTES_MAX, DefaultRecordBatch.CODEC_ZSTD, is_transactional=1)
+
+    async def close(self) -> None:
+        """Let go at once; an open transaction is left for the next holder to end."""
+        producer = self._producer
+        producer._closed = True  # stop() would wait for batches that may never be delivered
+        sender = producer._sender.sender_task
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await producer.client.close()
+                if sender is not None and not sender.done():
+                    sender.cancel()
+                    await asyncio.wait([sender])
+        except TimeoutError:
+            logger.warning("the producer of %s-%d did not close in time", *self._source)
+
+
+def _failure(error: BaseException) -> TransactionFailed:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ProducerFenced | InvalidProducerEpoch):
+            return Fenced("another worker took the partition over, or the transaction timed out")
+        cause = cause.__cause__ or cause.__context__
+    return TransactionFailed(f"{type(error).__name__}: {error}")

@@ -1,0 +1,139 @@
+"""Batches through Faust: one Faust message carries all records that one fetch brought of one partition.
+
+Faust costs about 100 µs an event; with a batch as the event that is spread over hundreds of records. The subclasses
+below change three things in Faust's aiokafka driver and nothing else:
+
+* a fetch returns one `Batch` per partition, and leaves out those that have no room (backpressure) or are restoring;
+* Faust commits nothing and seeks nothing: offsets travel in our transactions, and positions are set by `move_to` below;
+* the client is created with our settings (Faust fixes `fetch_max_wait_ms` at 1,500, among others).
+
+Why positions are ours: a fetch that began before a rebalance can deliver after it, and its records may lie *ahead* of
+where processing must go on. Skipping to them would lose what lies between. So `move_to` waits until no fetch is under
+way and moves the position; the partition takes a new token, and batches of older tokens are thrown away on delivery.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import aiokafka
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+from aiokafka.structs import ConsumerRecord
+from faust.transport.drivers import aiokafka as driver
+from faust.types.tuples import TP, ConsumerMessage
+
+FETCH_TIMEOUT_S = 0.25
+"""How long a fetch waits for records: bounds how long `move_to` waits for the fetch under way."""
+FETCH_TIMEOUT_PRESSED_S = 0.02
+"""The same while some partitions are left out for want of room, so that they are asked again soon."""
+FETCH_MAX_WAIT_MS = 50
+"""How long the broker may hold a fetch without records; a partition left out of it waits no longer than this."""
+PARTITION_FETCH_BYTES = 2 << 20
+
+
+class Batch(NamedTuple):
+    """Records of one partition, in order; `token` tells which move of the position they follow."""
+
+    partition: int
+    records: Sequence[ConsumerRecord[bytes, bytes]]
+    token: object
+
+
+class Intake(Protocol):
+    """What the consumer asks of the engine. Called in the event loop's thread."""
+
+    def has_room(self, partition: int) -> bool:
+        """May more records of this partition be fetched now?"""
+
+    def token(self, partition: int) -> object:
+        """Return the token of the partition's last move."""
+
+
+class BatchConsumer(driver.Consumer):  # type: ignore[misc]
+    """Faust's consumer, fetching batches."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._fetching = asyncio.Lock()
+
+    async def _getmany(
+        self,
+        active_partitions: Collection[TP] | None,
+        timeout: float,  # noqa: ASYNC109
+    ) -> dict[TP, list[Batch]]:
+        intake: Intake = self.app.engine
+        active = set(active_partitions or ())
+        open_ = {tp for tp in active if intake.has_room(tp.partition)}
+        if not open_:
+            await asyncio.sleep(FETCH_TIMEOUT_PRESSED_S)
+            return {}
+        async with self._fetching:
+            wait_s = FETCH_TIMEOUT_S if len(open_) == len(active) else FETCH_TIMEOUT_PRESSED_S
+            fetched = await super()._getmany(open_, min(timeout, wait_s))
+            return {
+                tp: [Batch(tp.partition, records, intake.token(tp.partition))]
+                for tp, records in fetched.items()
+                if records
+            }
+
+    async def move_to(self, partition: TP, offset: int) -> None:
+        """Move the position when no fetch is under way: what is fetched from now on begins at `offset`."""
+        async with self._fetching:
+            await self.seek_wait({partition: offset})
+
+    async def perform_seek(self) -> None:
+        """Positions are set when a partition opens, after its previous owner was fenced; here would be too early."""
+
+    async def _commit(self, offsets: object) -> bool:  # noqa: ARG002
+        return True
+
+    def _to_message(self, tp: TP, batch: Batch) -> ConsumerMessage:
+        last = batch.records[-1]
+        return ConsumerMessage(
+            last.topic,
+            last.partition,
+            last.offset,
+            last.timestamp / 1000,
+            last.timestamp_type,
+            (),
+            None,
+            batch,
+            None,
+            0,
+            0,
+            tp,
+            generation_id=self.app.consumer_generation_id,
+        )
+
+    def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
+        return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+
+class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+    def _create_worker_consumer(self, transport: object) -> aiokafka.AIOKafkaConsumer:  # noqa: ARG002
+        return aiokafka.AIOKafkaConsumer(
+            **self.app.kafka,
+            group_id=self.app.conf.id,
+            client_id=self.app.conf.broker_client_id,
+            partition_assignment_strategy=(StickyPartitionAssignor,),
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            max_poll_records=self.app.conf.broker_max_poll_records,
+            # A restore may take long and must not cost the membership: liveness is the heartbeat's business.
+            max_poll_interval_ms=24 * 3600 * 1000,
+            max_partition_fetch_bytes=PARTITION_FETCH_BYTES,
+            fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
+            session_timeout_ms=self.app.session_timeout_ms,
+            heartbeat_interval_ms=max(self.app.session_timeout_ms // 6, 1),
+            rebalance_timeout_ms=max(2 * self.app.session_timeout_ms, 30_000),
+            request_timeout_ms=max(2 * self.app.session_timeout_ms, 30_000),
+        )
+
+
+class BatchTransport(driver.Transport):  # type: ignore[misc]
+    """Faust's aiokafka transport with the consumer above."""
+
+    Consumer = BatchConsumer
