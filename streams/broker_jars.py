@@ -199,7 +199,7 @@ def _say(text: str) -> None:
 
 
 def main() -> int:
-    """Fetch the jars now, unless there is no Java to use them; exit code 1 with the sentence when they are not there."""
+    """Fetch the jars now, unless there is no Java to use them; exit code 1 with the sentence when that fails."""
     try:
         problem = java_problem()
         if problem:
