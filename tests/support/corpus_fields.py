@@ -52,7 +52,7 @@ INVALID_FIELDS: tuple[tuple[str, Any], ...] = (
     *((name, "x" * 129) for name in ("response_id", "survey_id", "account_id")),
     *((name, 12) for name in ("response_id", "survey_id", "customer_id", "account_id", "comment", "language")),
     ("customer_id", "x" * 257),
-    *(("score", value) for value in (-1, 11, True, False, "8", 8.5, 8.0, 10**30, -(10**30), [8], {})),
+    *(("score", value) for value in (-1, 11, True, False, "8", 8.5, 8.0, 10**30, -(10**30), [8], {"is": 8})),
     *(("revision", value) for value in (-1, 2**53, 1.0, True, "1")),
     *(("csat", value) for value in (0, 6, 3.0, True, "3")),
     ("comment", "x" * 4001),

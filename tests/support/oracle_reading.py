@@ -61,7 +61,7 @@ class Response:
     customer_since: str | None
 
 
-class DeadLetter(Exception):  # noqa: N818 - a verdict, not an error of the reader
+class DeadLetter(Exception):
     """This record is a dead letter for `reason`; `field` is the first field found wrong, where there is one."""
 
     def __init__(self, reason: str, field: str | None = None) -> None:
