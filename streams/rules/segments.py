@@ -30,6 +30,9 @@ class Placement(NamedTuple):
     """True: exactly its own `name=value`, nothing diverted, no crosses."""
 
 
+_ALL_ALONE: Final = Placement((), 0, True)
+
+
 def segment_names(segments: Mapping[str, str], crosses: Sequence[tuple[str, ...]] = ()) -> tuple[str, ...]:
     """The names that a response's segments would count under if all had a place, in the order that they take places.
 
@@ -68,6 +71,8 @@ class Places:
 
     def rows_of(self, survey: str, segments: Mapping[str, str]) -> Placement:
         """Where an answer with these segments counts. Names new to the survey take a place while there are any."""
+        if not segments:
+            return _ALL_ALONE
         key = (survey, tuple(segments.items()))
         placement = self._cache.get(key)
         if placement is None:
