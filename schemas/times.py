@@ -31,7 +31,7 @@ _SCALE_US: Final = (0, 100_000, 10_000, 1_000, 100, 10, 1)
 _SECOND_TEXT: Final = tuple(f":{s:02}" for s in range(60))
 _MINUTE_TEXT: Final = tuple(_MINUTE_US)
 
-_RULE: Final = "must be an RFC 3339 date-time with seconds and an offset or Z, such as 2026-11-22T09:30:00Z"
+_RULE: Final = "must be an RFC 3339 date-time with seconds and an offset or Z"
 _OUT_OF_RANGE: Final = "must be an instant in the years 1 to 9999 (UTC)"
 
 DATES_REMEMBERED: Final = 4096
@@ -54,7 +54,10 @@ def parse_day(text: str) -> int:
 @lru_cache(maxsize=DATES_REMEMBERED)
 def format_day(day: int) -> str:
     """Write days since the epoch as `YYYY-MM-DD`; `ValueError` outside the years 1 to 9999."""
-    return date.fromordinal(day + EPOCH_ORDINAL).isoformat()
+    try:
+        return date.fromordinal(day + EPOCH_ORDINAL).isoformat()
+    except (ValueError, OverflowError):
+        raise ValueError("must be a day in the years 1 to 9999") from None
 
 
 @lru_cache(maxsize=DATES_REMEMBERED)
