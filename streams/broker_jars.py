@@ -56,7 +56,8 @@ def java_problem() -> str | None:
     try:
         answer = subprocess.run([java_command(), "-version"], capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired):
-        return f"{needed} and no java was found: {install}"
+        where = " in JAVA_HOME" if os.environ.get("JAVA_HOME") else ""
+        return f"{needed} and no java was found{where}: {install}"
     # 'openjdk version "17.0.15" 2025-04-15'; before Java 9 it was "1.8.0_292".
     found = re.search(r'version "(?:1\.)?(\d+)', answer.stderr + answer.stdout)
     if answer.returncode != 0 or found is None:
@@ -161,7 +162,7 @@ def _run_maven(work: Path) -> Path:
     finally:
         deadline.cancel()
         maven.kill()  # a no-op unless the loop was interrupted
-        maven.wait()
+        maven.communicate()
         progress.end()
     if maven.returncode != 0:
         why = error or f"it ended with code {maven.returncode}"

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import shutil
 import signal
-import stat
 import subprocess
 import sys
 import time
@@ -19,7 +16,6 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from streams import broker_jars
 from streams.broker import Broker, BrokerError, RunningBroker, find_broker, free_port, stop_broker
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -190,68 +186,6 @@ def test_refuses_a_port_that_is_taken(broker: Broker, tmp_path: Path) -> None:
 def test_says_why_when_it_cannot_start(needs_broker: None, tmp_path: Path) -> None:
     with pytest.raises(BrokerError, match=r"broker\.log"):
         Broker(tmp_path, extra_properties={"log.retention.hours": "many"}).start()
-
-
-def fake_java(folder: Path, prints: str) -> None:
-    java = folder / "java"
-    java.write_text(f"#!/bin/sh\necho '{prints}' >&2\n")
-    java.chmod(java.stat().st_mode | stat.S_IXUSR)
-
-
-@pytest.mark.parametrize(
-    ("prints", "problem"),
-    [
-        ('openjdk version "17.0.15" 2025-04-15', None),
-        ('openjdk version "25" 2025-09-16', None),
-        ('openjdk version "11.0.2" 2019-01-15', "Java 11 was found"),
-        ('java version "1.8.0_292"', "Java 8 was found"),
-        ("command failed", "does not start"),
-        (None, "no java was found"),
-    ],
-)
-def test_says_which_java_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prints: str | None, problem: str | None
-) -> None:
-    monkeypatch.setenv("PATH", f"{tmp_path}:/bin" if prints else str(tmp_path))
-    monkeypatch.delenv("JAVA_HOME", raising=False)
-    if prints:
-        fake_java(tmp_path, prints)
-    found = broker_jars.java_problem()
-    if problem is None:
-        assert found is None
-    else:
-        assert found is not None
-        assert problem in found
-        assert "docker compose up" in found
-
-
-def test_needs_maven_only_while_the_jars_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert "no mvn was found" in (broker_jars.maven_problem() or "")
-    with pytest.raises(BrokerError, match="no mvn was found"):
-        broker_jars.fetch_jars()
-
-
-@pytest.mark.kafka
-@pytest.mark.usefixtures("needs_broker")
-@pytest.mark.parametrize("damage", ["missing jar", "cut jar", "other pom", "no list"])
-def test_damaged_jars_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str) -> None:
-    whole = broker_jars.fetch_jars()
-    folder = tmp_path / "kafka"
-    shutil.copytree(whole, folder, copy_function=os.link)
-    assert broker_jars.jars_complete(folder)
-    jar = folder / "kafka-clients-4.1.1.jar"
-    if damage == "missing jar":
-        jar.unlink()
-    elif damage == "cut jar":
-        jar.unlink()
-        jar.write_bytes((whole / jar.name).read_bytes()[:-1])
-    elif damage == "no list":
-        (folder / "jars.json").unlink()
-    else:
-        monkeypatch.setattr(broker_jars, "_pom_sha256", lambda: "another")
-    assert not broker_jars.jars_complete(folder)
 
 
 def test_free_ports_are_outside_the_range_of_outgoing_connections() -> None:
