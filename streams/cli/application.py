@@ -8,8 +8,16 @@ import typer
 
 from streams.cli.broker_command import broker_app
 from streams.cli.console import example
+from streams.cli.dead_letters_command import dead_letters_app
+from streams.cli.doctor_command import doctor
 from streams.cli.errors import Commands
+from streams.cli.events_command import events
+from streams.cli.publish_command import publish
+from streams.cli.schemas_command import schemas
+from streams.cli.scores_command import scores
 from streams.cli.settings_command import settings
+from streams.cli.topics_command import topics
+from streams.cli.worker_command import worker
 
 app = typer.Typer(
     cls=Commands,
@@ -41,5 +49,23 @@ def nps(
     """
 
 
-app.command("settings", epilog=example("nps settings", "NPS_WINDOWS=1d,7d nps settings --json", "nps settings --markdown"))(settings)
+app.command(epilog=example("nps worker", "NPS_STATE_DIR=.nps/state-2 NPS_HTTP_PORT=6067 nps worker"))(worker)
 app.add_typer(broker_app, name="broker")
+app.command(epilog=example("nps topics", "nps topics --create", "nps topics --json"))(topics)
+app.command(
+    epilog=example(
+        "nps publish responses.ndjson",
+        "nps publish export.csv --refused refused.ndjson",
+        "zcat 2024.ndjson.gz | nps publish - --record-time responded-at",
+    )
+)(publish)
+app.command(epilog=example("nps scores", "nps scores --survey relationship --segment country=NO --watch"))(scores)
+app.command(
+    epilog=example("nps events", "nps events --type score-changed --from-beginning --no-follow --json > changes.ndjson")
+)(events)
+app.add_typer(dead_letters_app, name="dead-letters")
+app.command(epilog=example("nps schemas", "nps schemas response.v1", "nps schemas asyncapi > asyncapi.yaml"))(schemas)
+app.command(epilog=example("nps settings", "NPS_WINDOWS=1d,7d nps settings --json", "nps settings --markdown"))(
+    settings
+)
+app.command(epilog=example("nps doctor", "nps doctor --json"))(doctor)

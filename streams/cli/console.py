@@ -21,7 +21,7 @@ WIDE = 100_000
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
-class Failure(Exception):  # noqa: N818 - the command failed; its sentence is all there is to say
+class Failure(Exception):
     """What was asked for cannot be done; the sentence says why and, where it can, what to do. Exit code 1."""
 
 

@@ -1,9 +1,9 @@
 """Reading dead letters, and publishing them again, each once.
 
-The place of a replay is kept in Kafka, as the committed offsets of a consumer group: per partition, the offset is where
-the reason that is furthest behind continues (so ordinary lag tools show what is left), and the commit's metadata says, as
-JSON, how far the reasons are that are ahead of it. Offsets are committed after Kafka has acknowledged what was published:
-at least once, and a second time is a `duplicate` to the workers.
+The place of a replay is kept in Kafka, as the committed offsets of a consumer group: per partition, the offset is
+where the reason that is furthest behind continues (so ordinary lag tools show what is left), and the commit's metadata
+says, as JSON, how far the reasons are that are ahead of it. Offsets are committed after Kafka has acknowledged what was
+published: at least once, and a second time is a `duplicate` to the workers.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ ERROR_HEADERS = frozenset(
 )
 UNKNOWN = "unknown"
 """The reason of a dead letter that another program wrote without saying one."""
-REASONS = (*DeadLetterReason, UNKNOWN)
+REPLAYED_REASONS = (*(reason for reason in DeadLetterReason if reason is not DeadLetterReason.TOO_LARGE), UNKNOWN)
+"""What is too large stays too large: it is never replayed."""
 
 
 class DeadLetter(NamedTuple):
@@ -64,8 +65,8 @@ class DeadLetter(NamedTuple):
 
 
 def _reason(record: ConsumerRecord) -> str:
-    reason = kafka.header(record, REASON_HEADER)
-    return reason if reason in REASONS else UNKNOWN
+    reason = kafka.header(record, REASON_HEADER) or UNKNOWN
+    return reason if reason in tuple(DeadLetterReason) else UNKNOWN
 
 
 def _dead_letter(record: ConsumerRecord) -> DeadLetter:
@@ -110,9 +111,9 @@ class Place:
     def of(cls, committed: OffsetAndMetadata | None, beginning: int) -> Place:
         """Read what the group committed. What retention has taken away since is behind everybody."""
         if committed is None or committed.offset < 0:
-            return cls(dict.fromkeys(REASONS, beginning))
+            return cls(dict.fromkeys(REPLAYED_REASONS, beginning))
         ahead = json.loads(committed.metadata) if committed.metadata else {}
-        return cls({reason: max(beginning, ahead.get(reason, committed.offset)) for reason in REASONS})
+        return cls({reason: max(beginning, ahead.get(reason, committed.offset)) for reason in REPLAYED_REASONS})
 
     def commit(self) -> tuple[int, str]:
         """Offset and metadata for the group."""
@@ -133,7 +134,7 @@ async def replay(
     topics = Topics(settings.topic_prefix)
     partitions = await kafka.partitions_of(settings, [topics.dead_letter])
     await kafka.partitions_of(settings, [topics.responses])  # it exists: producing must not create it
-    wanted = frozenset(REASONS if reason is None else {str(reason)})
+    wanted = frozenset(REPLAYED_REASONS if reason is None else {str(reason)})
     group_id = f"{settings.group_id}-dead-letter-replay"
     replayed: Counter[str] = Counter()
     async with (
@@ -164,7 +165,9 @@ async def _places(
     settings: Settings, group_id: str, beginnings: dict[TopicPartition, int]
 ) -> dict[TopicPartition, Place]:
     async with kafka.connected(settings, kafka.admin(settings)) as admin:
-        committed = await admin.list_consumer_group_offsets(group_id, partitions=list(beginnings))
+        committed = await kafka.with_coordinator(
+            lambda: admin.list_consumer_group_offsets(group_id, partitions=list(beginnings))
+        )
     return {tp: Place.of(committed.get(tp), beginning) for tp, beginning in beginnings.items()}
 
 

@@ -69,9 +69,9 @@ def replay(
 ) -> None:
     """Publish dead letters again, each once: the original key, value and headers, at the present time.
 
-    Where a replay ended, the next begins, for each reason apart; the consumer group <group>-dead-letter-replay keeps the
-    place. After a crash some may be published twice, which changes nothing: a response is recognised by its id. One that
-    is refused again is a new dead letter.
+    Where a replay ended, the next begins, for each reason apart; the consumer group <group>-dead-letter-replay keeps
+    the place. After a crash some may be published twice, which changes nothing: a response is recognised by its id. One
+    that is refused again is a new dead letter. What is too_large stays so and is left out.
     """
     import asyncio
 
@@ -80,6 +80,8 @@ def replay(
     from streams.cli.dead_letters import replay
     from streams.settings import Settings
 
+    if reason is DeadLetterReason.TOO_LARGE:
+        raise typer.BadParameter("what is too_large stays too large: publishing it again cannot help")
     settings = Settings.from_environment()
     console = stderr()
     columns = (TextColumn("reading"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -10,6 +10,14 @@ from typer.core import TyperGroup
 
 from streams.cli.console import Failure, complain
 
+EXPLAINED_ERRORS = (
+    ("streams.broker_jars", "BrokerError"),
+    ("streams.engine.topics", "RefusedToStart"),
+    ("streams.engine.state_directory", "StateDirectoryError"),
+    ("streams.engine.formats", "NewerFormat"),
+)
+"""Errors of other rooms whose message is a sentence for people."""
+
 
 class Commands(TyperGroup):
     """The group of all commands: runs one and turns what went wrong, if it was to be expected, into a sentence."""
@@ -35,8 +43,9 @@ def explain(error: Exception) -> list[str] | None:
     # Only a module that was imported can have raised its error: none is imported here just to look.
     if (settings := sys.modules.get("streams.settings")) and isinstance(error, settings.SettingsError):
         return list(error.problems)
-    if (broker := sys.modules.get("streams.broker_jars")) and isinstance(error, broker.BrokerError):
-        return [str(error)]
+    for module, name in EXPLAINED_ERRORS:
+        if (loaded := sys.modules.get(module)) and isinstance(error, getattr(loaded, name)):
+            return [str(error)]
     if (kafka := sys.modules.get("aiokafka.errors")) and isinstance(error, kafka.KafkaError):
         name = type(error).__name__.removesuffix("Error")
         return [f"Kafka refused or did not answer: {name}" + (f" ({error})" if error.args else "")]

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import NamedTuple, Protocol, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, for_code
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
+    KafkaError,
+    NotCoordinatorForGroupError,
+    for_code,
+)
 from aiokafka.structs import ConsumerRecord
 
 from streams.cli.console import Failure
@@ -22,6 +29,8 @@ REQUEST_TIMEOUT_MS = 15_000
 POLL_MS = 500
 IDLE_LIMIT_S = 30.0
 """A read towards an end that is known gives up after this long without a record: something holds it back."""
+COORDINATOR_WAIT_S = 10.0
+COORDINATOR_RETRY_S = 0.2
 LINGER_MS = 10
 BATCH_BYTES = 256 * 1024
 
@@ -34,6 +43,7 @@ class _Client(Protocol):
 
 
 C = TypeVar("C", bound=_Client)
+T = TypeVar("T")
 
 
 class Topic(NamedTuple):
@@ -193,6 +203,18 @@ async def starts_and_ends(
     if not partitions:
         return {}, {}
     return await client.beginning_offsets(partitions), await client.end_offsets(partitions)
+
+
+async def with_coordinator(call: Callable[[], Awaitable[T]]) -> T:
+    """Make a call about a consumer group, again while its coordinator is not ready, as on a broker that just started."""
+    deadline = time.monotonic() + COORDINATOR_WAIT_S
+    while True:
+        try:
+            return await call()
+        except (GroupCoordinatorNotAvailableError, GroupLoadInProgressError, NotCoordinatorForGroupError):
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(COORDINATOR_RETRY_S)
 
 
 def header(record: ConsumerRecord, name: str) -> str | None:

@@ -1,0 +1,139 @@
+"""What `nps doctor` looks at, in order, and what each finding means. Looking changes nothing."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterable
+from enum import StrEnum
+from pathlib import Path
+from typing import NamedTuple
+
+from streams.cli import kafka
+from streams.cli.console import Failure, plural
+from streams.cli.errors import explain
+from streams.settings import Settings, SettingsError
+
+FREE_DISK_WARN_BYTES = 2 << 30
+FREE_DISK_FAIL_BYTES = 256 << 20
+
+
+class Verdict(StrEnum):
+    """How bad a finding is."""
+
+    OK = "ok"
+    INFO = "info"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at."""
+
+    check: str
+    verdict: Verdict
+    found: str
+    """What is the case, in a sentence."""
+    advice: str = ""
+    """What to do; empty when there is nothing to do."""
+
+
+async def examine() -> list[Finding]:
+    """Look at everything that can be looked at. What depends on something that failed is left out."""
+    try:
+        settings = Settings.from_environment()
+    except SettingsError as error:
+        return [
+            *(Finding("settings", Verdict.FAIL, problem, "correct that variable") for problem in error.problems),
+            *broker_tools(),
+        ]
+    return [check_settings(settings), *await _cluster(settings), *state_directory(settings.state_dir), *broker_tools()]
+
+
+async def _cluster(settings: Settings) -> list[Finding]:
+    """Everything that is asked of Kafka. One check that cannot be made says so and keeps the others."""
+    from streams.cli import doctor_kafka
+
+    findings: list[Finding] = []
+    try:
+        async with kafka.connected(settings, kafka.admin(settings)) as admin:
+            findings += await doctor_kafka.broker(admin)
+            for name, check in doctor_kafka.CHECKS:
+                try:
+                    findings += await check(settings, admin)
+                except Exception as error:
+                    sentences = explain(error)
+                    if sentences is None:
+                        raise
+                    findings += [Finding(name, Verdict.FAIL, sentence) for sentence in sentences]
+    except Failure as failure:
+        findings.append(Finding("broker", Verdict.FAIL, str(failure), "then run nps doctor again"))
+    return findings
+
+
+def check_settings(settings: Settings) -> Finding:
+    """They are valid, or there would be none; what is sent in the clear is still worth a word."""
+    changed = len(settings.model_fields_set)
+    found = f"valid; {plural(changed, 'setting')} from the environment" if changed else "valid, all at their defaults"
+    if settings.security_protocol == "SASL_PLAINTEXT" and settings.sasl_mechanism == "PLAIN":
+        return Finding(
+            "settings", Verdict.WARN, f"{found}; the password for Kafka is sent in the clear", "use SASL_SSL or SCRAM"
+        )
+    return Finding("settings", Verdict.OK, found)
+
+
+def state_directory(path: Path) -> Iterable[Finding]:
+    """Whether a worker could keep its state there: writable, not in use by another, room on the disk."""
+    name = "state directory"
+    existing = path
+    while not existing.exists():
+        existing = existing.parent
+    try:
+        if not existing.is_dir():
+            raise NotADirectoryError(20, "there is a file of that name")
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        yield Finding(name, Verdict.FAIL, f"{path} cannot be written: {error.strerror}", "set NPS_STATE_DIR")
+        return
+    holder = _lock_holder(path)
+    if holder is not None:
+        yield Finding(name, Verdict.OK, f"{path} is in use by a living worker (pid {holder})")
+    else:
+        yield Finding(name, Verdict.OK, f"{path} is writable" + ("" if path.exists() else "; a worker will create it"))
+    free = shutil.disk_usage(existing).free
+    advice = "make room, or set NPS_STATE_DIR to another disk"
+    found = f"{free / (1 << 30):.1f} GiB free"
+    if free < FREE_DISK_FAIL_BYTES:
+        yield Finding("disk", Verdict.FAIL, found, advice)
+    elif free < FREE_DISK_WARN_BYTES:
+        yield Finding("disk", Verdict.WARN, found, advice)
+    else:
+        yield Finding("disk", Verdict.OK, found)
+
+
+def _lock_holder(path: Path) -> str | None:
+    """The process that has locked the state directory; None: nobody. Only a shared lock is tried, for an instant."""
+    import fcntl
+
+    try:
+        lock = (path / "lock").open("rb")
+    except OSError:
+        return None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return lock.read(20).decode(errors="replace").strip() or "unknown"
+    return None
+
+
+def broker_tools() -> Iterable[Finding]:
+    """What `nps broker` needs; nothing else does."""
+    from streams.broker import broker_problem
+
+    problem = broker_problem()
+    if problem is None:
+        yield Finding("development broker", Verdict.INFO, "nps broker start can run Kafka on this machine")
+    else:
+        yield Finding("development broker", Verdict.INFO, "nps broker cannot run Kafka on this machine", problem)
