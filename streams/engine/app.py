@@ -37,7 +37,6 @@ class ProcessorApp(faust.App):  # type: ignore[misc]
             config.group_id,
             broker=[f"kafka://{server}" for server in config.kafka["bootstrap_servers"].split(",")],
             store="memory://",
-            datadir=str(config.state_dir / "faust"),
             web_enabled=False,
             topic_disable_leader=True,
             topic_allow_declare=False,
@@ -67,6 +66,9 @@ class ProcessorApp(faust.App):  # type: ignore[misc]
 
     def _new_transport(self) -> BatchTransport:
         return BatchTransport(self.conf.broker_consumer, self)
+
+    def _create_directories(self) -> None:
+        """Faust's own state has nothing to keep."""
 
     async def leave(self) -> None:
         """Commit, close every partition and leave the group, so that others take over at once.

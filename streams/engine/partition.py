@@ -178,25 +178,19 @@ class Partition:
 
     async def _live(self) -> None:
         retry_s = RETRY_MIN_S
-        while not self._stopping:
+        while True:
             try:
                 await self._open()
                 retry_s = RETRY_MIN_S
                 await self._process()
                 return
-            except Fenced as error:
-                logger.warning("partition %d: fenced: %s", self.number, error)
-                self._observer.commit_failed(self.number, "fenced")
-                await self._let_go()
-                # Taking it back at once could fence its rightful owner: first make sure that it is still ours.
-                await self._positions.still_member()
             except (TransactionFailed, KafkaError, OSError) as error:
-                logger.warning("partition %d: opening it again in %.1f s: %s", self.number, retry_s, error)
-                if isinstance(error, TransactionFailed):
-                    self._observer.commit_failed(self.number, "aborted")
                 await self._let_go()
-                await asyncio.sleep(retry_s)
-                retry_s = min(2 * retry_s, RETRY_MAX_S)
+                if isinstance(error, TransactionFailed):
+                    self._observer.commit_failed(self.number, "fenced" if isinstance(error, Fenced) else "aborted")
+                if self._stopping:
+                    return
+                logger.warning("partition %d: opening it again in %.1f s: %s", self.number, retry_s, error)
             except asyncio.CancelledError:
                 await self._let_go()
                 raise
@@ -204,6 +198,10 @@ class Partition:
                 await self._let_go()
                 await self._on_crash(error)
                 return
+            await asyncio.sleep(retry_s)
+            retry_s = min(2 * retry_s, RETRY_MAX_S)
+            # Opening fences whoever holds the partition: first make sure that it is still ours to open.
+            await self._positions.still_member()
 
     async def _let_go(self) -> None:
         """Drop what is not committed, and the producer."""

@@ -19,7 +19,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
-from streams.engine.unit import Header, Produced
+from streams.engine.unit import Produced
 
 logger = logging.getLogger(__name__)
 
@@ -168,8 +168,7 @@ class Transactor:
 
     @staticmethod
     def _append(append: Callable[..., object], record: Produced) -> object:
-        headers: Sequence[Header] = record.headers
-        return append(timestamp=None, key=record.key, value=record.value, headers=headers)
+        return append(timestamp=None, key=record.key, value=record.value, headers=list(record.headers))
 
     @staticmethod
     def _compressed_batch() -> BatchBuilder:
