@@ -15,6 +15,7 @@ abandoned in the middle of `advance` goes on from there at the next.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final, NamedTuple, TypeAlias
@@ -57,7 +58,7 @@ class CountsTable:
         self._draining: dict[bytes, bytes | None] = {}
         self._days: dict[int, dict[int, bytes]] = {}
         """day → series → stored cells. By day, because windows move by days and days are dropped."""
-        self._newest_day: int | None = None
+        self._newest_day = -sys.maxsize
         self._hour: int | None = None
         self._sums: Ints = np.zeros((0, len(window_hours), COUNTERS), dtype=np.int64)
         self._series_of: dict[bytes, int] = {}
@@ -132,9 +133,10 @@ class CountsTable:
 
     def _count_slice(self, hour: int) -> None:
         changes: list[_Change] = []
+        oldest_day = self._oldest_day_kept(hour)
         for _ in range(min(SLICE_ROWS, len(self._draining))):
             key, stored = self._draining.popitem()
-            self._replace(key, stored, changes)
+            self._replace(key, stored, oldest_day, changes)
         missing = len(self._names) - len(self._sums)
         if missing > 0:
             room = max(64, missing, len(self._sums) // 2)
@@ -142,7 +144,7 @@ class CountsTable:
         self._add(self._sums, changes, None, hour)
         self.revision += 1
 
-    def _replace(self, key: bytes, stored: bytes | None, changes: list[_Change]) -> None:
+    def _replace(self, key: bytes, stored: bytes | None, oldest_day: int, changes: list[_Change]) -> None:
         """Put a row in its place, and what that changes in the sums on the list."""
         day = self._day(key)
         series = self._series_of.get(key[:-_DAY_BYTES])
@@ -157,7 +159,7 @@ class CountsTable:
                 if not rows:
                     del self._days[day]
                 self._row_gone(series)
-        if stored is None or (self._newest_day is not None and day < self._newest_day - self._days_kept):
+        if stored is None or day < oldest_day:
             return
         if series is None:
             series = self._add_series(key)
@@ -167,8 +169,7 @@ class CountsTable:
             rows = self._days[day] = {}
         rows[series] = stored
         changes.append(_Change(series, day, stored, 1))
-        if self._newest_day is None or day > self._newest_day:
-            self._newest_day = day
+        self._newest_day = max(day, self._newest_day)
 
     def _day(self, key: bytes) -> int:
         tail = key[-_DAY_BYTES:]
@@ -206,16 +207,17 @@ class CountsTable:
             self._free.append(series)
             self.series_revision += 1
 
-    def _drop_old_days(self, hour: int) -> Iterator[None]:
-        """Forget days that no window reaches.
+    def _oldest_day_kept(self, hour: int) -> int:
+        """Days before it are reached by no window.
 
         Not by the clock alone: were it wrong for a minute, rows would be gone that are needed when it is right again.
         Both the clock and the newest row must have left them behind.
         """
-        if self._newest_day is None:
-            return
-        oldest = min(hour // HOURS_A_DAY, self._newest_day) - self._days_kept
-        for day in [day for day in self._days if day < oldest]:
+        return min(hour // HOURS_A_DAY, self._newest_day) - self._days_kept
+
+    def _drop_old_days(self, hour: int) -> Iterator[None]:
+        oldest_day = self._oldest_day_kept(hour)
+        for day in [day for day in self._days if day < oldest_day]:
             for series in self._days.pop(day):
                 self._row_gone(series)
             yield
