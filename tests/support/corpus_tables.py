@@ -85,7 +85,7 @@ class Tables:
             self._erase: 14,
             self._erase_nobody: 10,
             self._after_erasure: 15,
-            self._story: 4,
+            self._story: 12,
         }
         yield from self.rng.choices(list(kinds), list(kinds.values()))[0]()
 
