@@ -24,6 +24,11 @@ class Rhythm:
         """The rate at a time, relative to the average rate."""
         return self.hours[time_us % US_PER_DAY // US_PER_HOUR] * self.weekdays[(time_us // US_PER_DAY + 3) % 7]
 
+    def mean(self, start_us: int, end_us: int) -> float:
+        """The average of a period, to the hour: a fortnight that begins on a Saturday has more weekend than most."""
+        hours = range(start_us, max(end_us, start_us + 1), US_PER_HOUR)
+        return sum(map(self.at, hours)) / len(hours)
+
     @property
     def peak(self) -> float:
         """The highest relative rate."""

@@ -1,0 +1,151 @@
+"""The demonstration on a terminal: scores with their intervals, what was found, and the newest events in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from streams.cli.demo_observed import Observed
+from streams.cli.simulated_feed import Tally
+
+ALL_WINDOWS = ("1d", "7d", "30d", "90d")
+FEW_WINDOWS = ("7d", "90d")
+WIDE_COLUMNS = 104
+TALL_LINES = 44
+SURVEYS = ("relationship", "onboarding")
+NONE = "–"  # noqa: RUF001 - a dash for nothing, as printed tables have
+COMMENT_CHARS = 56
+
+
+@dataclass
+class Stage:
+    """Where the demonstration is, for its first lines."""
+
+    title: str
+    links: dict[str, str]
+
+
+def view(stage: Stage, tally: Tally, seen: Observed, width: int, height: int) -> RenderableType:
+    """Everything, as much as fits."""
+    parts = [heading(stage), Text(), scores(seen, width, with_all_segments=height >= TALL_LINES), Text()]
+    return Group(*parts, facts(tally, seen), Text(), newest(seen))
+
+
+def heading(stage: Stage) -> RenderableType:
+    """What happens now and where to look."""
+    links = Text("   ").join(Text.assemble((f"{name} ", "dim"), (url, "cyan")) for name, url in stage.links.items())
+    return Group(Text(stage.title, style="bold"), links)
+
+
+def scores(seen: Observed, width: int, with_all_segments: bool) -> Table:
+    """NPS by survey, segment and window; responses and the passives apart as 7s and 8s are those of the last window."""
+    windows = ALL_WINDOWS if width >= WIDE_COLUMNS else FEW_WINDOWS
+    longest = windows[-1]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("NPS (95 % interval)", no_wrap=True)
+    for window in windows:
+        table.add_column(window, justify="right", no_wrap=True)
+    for name in (f"{longest}: responses", "7s", "8s", "passive"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for survey in SURVEYS:
+        segments = {segment for known, segment, _ in seen.scores if known == survey}
+        if survey != SURVEYS[0]:
+            segments &= {"all"}
+        elif not with_all_segments:
+            segments = {name for name in segments if not name.startswith("industry=")}
+        for segment in sorted(segments, key=lambda name: (name != "all", name)):
+            row = seen.scores.get((survey, segment, longest))
+            title = Text(survey, style="bold") if segment == "all" else Text(f"  {segment}")
+            cells = [_nps(seen.scores.get((survey, segment, window))) for window in windows]
+            table.add_row(title, *cells, *_counts(row))
+    return table
+
+
+def _counts(row: dict[str, Any] | None) -> tuple[str, str, str, str]:
+    if row is None or row["passive_share"] is None:
+        return NONE, NONE, NONE, NONE
+    return f"{row['responses']:,}", f"{row['sevens']:,}", f"{row['eights']:,}", f"{row['passive_share']:.0%}"
+
+
+def _nps(row: dict[str, Any] | None) -> Text:
+    """`+12 (+8 … +16)`, rounded here alone; grey for a small sample."""
+    if row is None or row["nps"] is None:
+        return Text(NONE, style="dim")
+    text = f"{_signed(row['nps'])} ({_signed(row['nps_low'])} … {_signed(row['nps_high'])})"
+    return Text(text, style="dim" if row["small_sample"] else "green" if row["nps"] > 0 else "red")
+
+
+def _signed(value: float) -> str:
+    return f"{round(value):+d}"
+
+
+def facts(tally: Tally, seen: Observed) -> Table:
+    """What was done so far, from the worker's own metrics."""
+    found, changed = seen.counters["nps_passive_detected_total"], seen.counters["nps_score_changed_total"]
+    withdrawn, dead = seen.counters["nps_passive_withdrawn_total"], seen.counters["nps_dead_letters_total"]
+    pace = f"{seen.per_second:,.0f} a second, {seen.lag_records:,} waiting, {tally.records:,} sent"
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(style="dim")
+    table.add_row("Records processed", f"{seen.processed:,}", pace)
+    table.add_row("Passives found", f"{found.total():,}", in_words(found))
+    table.add_row("Passives converted", f"{changed.total():,}", _converted_from(seen))
+    table.add_row("Detections withdrawn", f"{withdrawn.total():,}", in_words(withdrawn))
+    table.add_row("Dead letters", f"{dead.total():,}", in_words(dead))
+    return table
+
+
+def _converted_from(seen: Observed) -> str:
+    """Conversions by the score that they come from, of the events that have been read."""
+    return ", ".join(f"from {score} {number:,}" for score, number in sorted(seen.converted_from.items()))
+
+
+def in_words(counter: Counter[str]) -> str:
+    """`first_response 310, from_promoter 41`, the most first; nothing that is 0."""
+    return ", ".join(f"{name} {number:,}" for name, number in counter.most_common() if number)
+
+
+def newest(seen: Observed) -> RenderableType:
+    """The newest events as a CRM reads them."""
+    lines = [found_sentence(data) for data in seen.detected] + [changed_sentence(data) for data in seen.changed]
+    return Group(
+        Text("Newest events", style="bold"), *(Text(line, no_wrap=True, overflow="ellipsis") for line in lines)
+    )
+
+
+def found_sentence(data: dict[str, Any]) -> str:
+    """`c-001042 gave 8, was 9: passive (value_for_price)  “A bit expensive …”`."""
+    before = "" if data["previous_score"] is None else f", was {data['previous_score']}"
+    reason = f" ({data['reason']})" if data["reason"] else ""
+    return f"  {data['customer_id']} gave {data['score']}{before}: passive{reason}{_quoted(data['comment'])}"
+
+
+def changed_sentence(data: dict[str, Any]) -> str:
+    """`c-001042 gave 8 and 41 days later 9: converted  “…”`."""
+    what = "converted" if data["change"] == "passive_to_promoter" else data["change"]
+    after = "then" if data["days_passive"] is None else f"{data['days_passive']:.0f} days later"
+    sentence = f"  {data['customer_id']} gave {data['previous_score']}, passive; {after} {data['score']}: {what}"
+    return sentence + _quoted(data["comment"])
+
+
+def _quoted(comment: str | None) -> str:
+    if comment is None:
+        return ""
+    return f"  “{comment}”" if len(comment) <= COMMENT_CHARS else f"  “{comment[:COMMENT_CHARS].rstrip()}…”"
+
+
+def plain_line(elapsed_s: float, stage: Stage, tally: Tally, seen: Observed) -> str:
+    """One line where no table can live."""
+    return (
+        f"{elapsed_s:4.0f} s  {stage.title}: {tally.records:,} sent, {seen.processed:,} processed"
+        f" ({seen.per_second:,.0f} a second), {seen.lag_records:,} waiting;"
+        f" passives found {seen.counters['nps_passive_detected_total'].total():,},"
+        f" converted {seen.counters['nps_score_changed_total'].total():,};"
+        f" dead letters {seen.counters['nps_dead_letters_total'].total():,}"
+    )
