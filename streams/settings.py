@@ -19,6 +19,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.fields import SEGMENT_NAME
+from streams.rules.transitions import CONFIGURABLE_CHANGES
 from streams.rules.windows import Window, parse_windows
 
 ENV_PREFIX = "NPS_"
@@ -27,10 +28,7 @@ MAX_SEGMENT_CROSSES = 32
 MAX_NAMES_IN_CROSS = 8  # a response has no more segments
 LONGEST_TOPIC_SUFFIX = "internal.segment-counts"
 MAX_TOPIC_NAME_CHARS = 249
-TRANSITIONS = frozenset(
-    {"passive_to_promoter", "passive_to_detractor", "detractor_to_promoter", "promoter_to_detractor"},
-)
-TRANSITIONS_INTO_PASSIVE = frozenset({"detractor_to_passive", "promoter_to_passive", "passive_to_passive"})
+INTO_PASSIVE = frozenset({"detractor_to_passive", "promoter_to_passive", "passive_to_passive"})
 
 _SEGMENT_NAME = re.compile(SEGMENT_NAME)
 _BOOTSTRAP_SERVER = re.compile(r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})")
@@ -246,12 +244,12 @@ class Settings(BaseSettings):
     @field_validator("score_changed_transitions")
     @classmethod
     def _check_transitions(cls, transitions: frozenset[str]) -> frozenset[str]:
-        for transition in sorted(transitions - TRANSITIONS):
-            if transition in TRANSITIONS_INTO_PASSIVE:
+        for transition in sorted(transitions.difference(CONFIGURABLE_CHANGES)):
+            if transition in INTO_PASSIVE:
                 raise ValueError(
                     f"{transition!r} goes into passive, which is always published as passive-detected; leave it out"
                 )
-            raise ValueError(f"{transition!r} is unknown{_nearest(transition, TRANSITIONS)}")
+            raise ValueError(f"{transition!r} is unknown{_nearest(transition, CONFIGURABLE_CHANGES)}")
         return transitions
 
     @model_validator(mode="after")

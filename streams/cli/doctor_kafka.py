@@ -204,7 +204,7 @@ def _partitioning(responses: list[ConsumerRecord], partitions: int) -> Iterator[
     yield Finding(
         "partitioner",
         Verdict.FAIL,
-        f"{len(misplaced):,} of the newest {plural(len(keyed), 'record')} are not on the partition of their key's murmur2"
+        f"{len(misplaced):,} of the newest {plural(len(keyed), 'record')} are not on their key's partition"
         f" (the newest at {newest.topic}-{newest.partition} @ {newest.offset})",
         "set the publishers' partitioner to murmur2 (librdkafka: partitioner=murmur2_random): journeys split otherwise",
     )

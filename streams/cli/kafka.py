@@ -206,7 +206,7 @@ async def starts_and_ends(
 
 
 async def with_coordinator(call: Callable[[], Awaitable[T]]) -> T:
-    """Make a call about a consumer group, again while its coordinator is not ready, as on a broker that just started."""
+    """Make a call about a consumer group, again while its coordinator is not ready, as after a broker's start."""
     deadline = time.monotonic() + COORDINATOR_WAIT_S
     while True:
         try:
