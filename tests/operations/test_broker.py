@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
 import subprocess
 import sys
 import time
@@ -170,12 +169,14 @@ def test_the_command_starts_reports_and_stops_it(tmp_path: Path) -> None:
 
 def test_a_pid_that_belongs_to_something_else_is_left_alone(tmp_path: Path) -> None:
     with subprocess.Popen(["sleep", "60"], cwd=tmp_path) as stranger:
-        left_behind = RunningBroker(stranger.pid, "127.0.0.1:1", "4.1.1", started_at_s=0)
-        (tmp_path / "broker.json").write_text(json.dumps(asdict(left_behind)))
-        assert find_broker(tmp_path) is None
-        assert stop_broker(tmp_path) is None
-        assert stranger.poll() is None
-        stranger.send_signal(signal.SIGKILL)
+        try:
+            left_behind = RunningBroker(stranger.pid, "127.0.0.1:1", "4.1.1", started_at_s=0)
+            (tmp_path / "broker.json").write_text(json.dumps(asdict(left_behind)))
+            assert find_broker(tmp_path) is None
+            assert stop_broker(tmp_path) is None
+            assert stranger.poll() is None
+        finally:
+            stranger.kill()
 
 
 def test_refuses_a_port_that_is_taken(broker: Broker, tmp_path: Path) -> None:
