@@ -9,6 +9,7 @@ import typer
 from streams.cli.broker_command import broker_app
 from streams.cli.console import example
 from streams.cli.dead_letters_command import dead_letters_app
+from streams.cli.demo_command import demo
 from streams.cli.doctor_command import doctor
 from streams.cli.errors import Commands
 from streams.cli.events_command import events
@@ -16,6 +17,7 @@ from streams.cli.publish_command import publish
 from streams.cli.schemas_command import schemas
 from streams.cli.scores_command import scores
 from streams.cli.settings_command import settings
+from streams.cli.simulate_command import simulate
 from streams.cli.topics_command import topics
 from streams.cli.worker_command import worker
 
@@ -59,6 +61,8 @@ app.command(
         "zcat 2024.ndjson.gz | nps publish - --record-time responded-at",
     )
 )(publish)
+app.command(epilog=example("nps simulate --rate 50", "nps simulate --days 90 --responses 100000 --seed 7"))(simulate)
+app.command(epilog=example("nps demo"))(demo)
 app.command(epilog=example("nps scores", "nps scores --survey relationship --segment country=NO --watch"))(scores)
 app.command(
     epilog=example("nps events", "nps events --type score-changed --from-beginning --no-follow --json > changes.ndjson")

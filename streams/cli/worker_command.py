@@ -8,7 +8,9 @@ def worker() -> None:
 
     Run as many as there are partitions, at most; give each its own NPS_STATE_DIR and, on one machine, NPS_HTTP_PORT.
     """
-    from streams.app import run_worker
     from streams.settings import Settings
 
-    run_worker(Settings.from_environment())
+    settings = Settings.from_environment()  # before the rest is imported: a wrong setting is said at once
+    from streams.app import run_worker
+
+    run_worker(settings)
