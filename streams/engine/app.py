@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +14,8 @@ from streams.engine.config import EngineConfig
 from streams.engine.engine import Engine
 from streams.engine.observer import CountsListener, EngineObserver
 from streams.engine.transport import BatchTransport
+
+logger = logging.getLogger(__name__)
 
 POLL_RECORDS_MAX = 2_000
 """Records of one fetch, all partitions together."""
@@ -47,7 +51,8 @@ class ProcessorApp(faust.App):  # type: ignore[misc]
             broker_commit_interval=3600.0,  # Faust has nothing to commit
             broker_commit_livelock_soft_timeout=3600.0,
         )
-        self.engine = Engine(config, observer, listener, lambda: self.consumer, self.crash)
+        self.engine = Engine(config, observer, listener, lambda: self.consumer, self._partition_crashed)
+        self._crash: asyncio.Future[BaseException] | None = None
         source = config.deciding.topics.responses
         self.agent(self.topic(source, schema=_Undecoded(), acks=False), name="responses")(self._deliver)
         self.on_partitions_revoked.connect(self._revoked, weak=False)
@@ -63,6 +68,19 @@ class ProcessorApp(faust.App):  # type: ignore[misc]
 
     async def _assigned(self, app: Any, assigned: set[TP], **kwargs: Any) -> None:  # noqa: ARG002
         await self.engine.assign([tp.partition for tp in assigned])
+
+    async def crashed_with(self) -> BaseException:
+        """Return, when it happens, what made processing impossible: of a partition, or of Faust's services."""
+        self._crash = asyncio.get_running_loop().create_future()
+        faust_crashed = asyncio.create_task(self._crashed.wait())
+        await asyncio.wait([self._crash, faust_crashed], return_when=asyncio.FIRST_COMPLETED)
+        faust_crashed.cancel()
+        return self._crash.result() if self._crash.done() else self.crash_reason
+
+    async def _partition_crashed(self, error: BaseException) -> None:
+        logger.critical("processing can't go on", exc_info=error)
+        if self._crash is not None and not self._crash.done():
+            self._crash.set_result(error)
 
     def _new_transport(self) -> BatchTransport:
         return BatchTransport(self.conf.broker_consumer, self)

@@ -1,0 +1,191 @@
+"""The composition root: builds a worker from its settings, runs it, and takes it down in order.
+
+`nps worker` calls `run_worker`. `streams.app:app` is the Faust application, for whoever brings their own runner; built
+from the environment when it is first asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import gc
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, Never
+
+import uvloop
+from aiokafka.admin import AIOKafkaAdminClient
+
+from schemas.topics import Topics
+from streams.engine.app import ProcessorApp
+from streams.engine.config import EngineConfig
+from streams.engine.decider import DecidingConfig
+from streams.engine.observer import UnitReport
+from streams.engine.state_directory import Owner, StateDirectory
+from streams.engine.topics import RefusedToStart, ensure_topics, reach_broker
+from streams.rules.decisions import RulesConfig
+from streams.scoreboard.board import Scoreboard
+from streams.scoreboard.reader import CountsReader
+from streams.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+US_PER_DAY = 86_400_000_000
+LEAVE_TIMEOUT_S = 8.0
+"""After SIGTERM, how long the last commits and the goodbye may take; what is not committed by then is read again."""
+
+
+class _Nobody:
+    def unit_committed(self, report: UnitReport) -> None: ...
+    def commit_failed(self, partition: int, result: str) -> None: ...
+    def partition_gone(self, partition: int) -> None: ...
+
+
+class Worker:
+    """Everything that a worker process consists of."""
+
+    def __init__(self, settings: Settings, partitions: int, probe: Callable[[str], None] | None = None) -> None:
+        topics = Topics(settings.topic_prefix)
+        config = engine_config(settings, topics, partitions, probe)
+        self.scoreboard = Scoreboard(settings.windows, partitions, lambda: time.time_ns() // 1000)
+        self.reader = CountsReader(self.scoreboard, config.kafka, topics.segment_counts, partitions)
+        self.scoreboard.attach(self.reader)
+        self.app = ProcessorApp(config, _Nobody(), self.scoreboard)
+
+    async def start(self) -> None:
+        """Start serving, reading and processing."""
+        await self.reader.start()
+        await self.app.start()
+
+    async def stop(self) -> None:
+        """Leave the group, committed; then stop the rest."""
+        await self.app.leave()
+        await self.reader.stop()
+
+
+def engine_config(
+    settings: Settings, topics: Topics, partitions: int, probe: Callable[[str], None] | None = None
+) -> EngineConfig:
+    """Translate settings into what the engine is told."""
+    retention_us = settings.counts_retention_days * US_PER_DAY
+    config = EngineConfig(
+        kafka=settings.kafka(),
+        group_id=settings.group_id,
+        deciding=DecidingConfig(
+            topics=topics,
+            partitions=partitions,
+            rules=RulesConfig(
+                cooldown_us=settings.passive_cooldown_days * US_PER_DAY,
+                event_max_age_us=settings.event_max_age_days * US_PER_DAY,
+                counts_retention_us=retention_us,
+                transitions=settings.score_changed_transitions,
+            ),
+            segment_limit=settings.segment_limit,
+            segment_crosses=settings.segment_crosses,
+            event_source=settings.event_source,
+        ),
+        state_dir=settings.state_dir,
+        counts_retention_us=retention_us,
+        commit_interval_ms=settings.commit_interval_ms,
+        transaction_timeout_ms=settings.transaction_timeout_ms,
+        session_timeout_ms=settings.session_timeout_ms,
+    )
+    return config if probe is None else dataclasses.replace(config, probe=probe)
+
+
+async def prepare(settings: Settings) -> tuple[int, StateDirectory]:
+    """Reach the broker, have the topics, take the state directory; returns the number of partitions and the directory.
+
+    Raises RefusedToStart or StateDirectoryError, each with a sentence.
+    """
+    admin = await reach_broker(settings.kafka(), settings.broker_wait_s)
+    try:
+        partitions = await ensure_topics(
+            admin,
+            Topics(settings.topic_prefix),
+            settings.partitions,
+            settings.replication_factor,
+            settings.create_topics,
+        )
+        owner = Owner(await _cluster_id(admin), settings.group_id, settings.topic_prefix)
+    finally:
+        await admin.close()
+    return partitions, StateDirectory(settings.state_dir, owner).acquire()
+
+
+async def _cluster_id(admin: AIOKafkaAdminClient) -> str:
+    described = await admin.describe_cluster()
+    return str(described["cluster_id"])
+
+
+def run_worker(settings: Settings, probe: Callable[[str], None] | None = None) -> Never:
+    """Run a worker until SIGTERM or SIGINT, then exit the process: 0 after an orderly stop, 1 otherwise.
+
+    Exits by itself, because Faust's threads would hold the interpreter for another minute. Raises (before anything
+    runs) what `prepare` raises.
+    """
+    _configure_logging(settings.log_level)
+    _tame_garbage_collection()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        code = runner.run(_run(settings, probe))
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+async def _run(settings: Settings, probe: Callable[[str], None] | None) -> int:
+    partitions, _directory = await prepare(settings)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    worker = Worker(settings, partitions, probe)
+    await worker.start()
+    gc.freeze()
+    stopped = asyncio.create_task(stop.wait())
+    crashed = asyncio.create_task(worker.app.crashed_with())
+    await asyncio.wait([stopped, crashed], return_when=asyncio.FIRST_COMPLETED)
+    logger.info("stopping")
+    began = time.monotonic()
+    try:
+        async with asyncio.timeout(LEAVE_TIMEOUT_S):
+            await worker.stop()
+    except TimeoutError:
+        logger.error("not everything was committed within %.0f s: it will be read again", LEAVE_TIMEOUT_S)
+        return 1
+    logger.info("stopped in %.1f s", time.monotonic() - began)
+    if crashed.done():
+        logger.critical("stopped because of: %s", crashed.result())
+        return 1
+    return 0
+
+
+def _configure_logging(level: str) -> None:
+    logging.basicConfig(
+        level=level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
+    )
+    if level.upper() != "DEBUG":
+        for library in ("aiokafka", "faust", "mode"):
+            logging.getLogger(library).setLevel(logging.WARNING)
+
+
+def _tame_garbage_collection() -> None:
+    """Collect cycles seldom: state is many small objects without cycles, and walking them costs more than deciding."""
+    gc.set_threshold(100_000, 20, 100)
+
+
+def __getattr__(name: str) -> Any:
+    if name != "app":
+        raise AttributeError(name)
+    settings = Settings.from_environment()
+    partitions, directory = asyncio.run(prepare(settings))
+    worker = Worker(settings, partitions)
+    globals().update(app=worker.app, _directory=directory)  # the directory is locked as long as it is referred to
+    return worker.app
+
+
+__all__ = ["RefusedToStart", "Worker", "engine_config", "prepare", "run_worker"]
