@@ -47,9 +47,8 @@ class _Generator(GenerateJsonSchema):
 
     def dict_schema(self, schema: Any) -> JsonSchemaValue:
         made = super().dict_schema(schema)
-        if "patternProperties" in made:
-            made["additionalProperties"] = False
-        return made
+        assert "patternProperties" in made, "a dict's keys have a pattern, and other keys are refused"
+        return made | {"additionalProperties": False}
 
 
 def json_schemas() -> dict[str, JsonSchema]:

@@ -70,7 +70,7 @@ class SurveyResponse(BaseModel):
     """The date on which the customer became one."""
 
 
-class Rejected(Exception):  # noqa: N818 - what happened to the record; no error of this program
+class Rejected(Exception):
     """A record that is no response.
 
     `reason` goes into `nps.error.reason` and the metrics; `message` is one sentence that names the field and the rule
@@ -138,9 +138,8 @@ def _read_again(value: bytes, first: ValidationError) -> SurveyResponse:
     parsed = _parse(value)
     if not isinstance(parsed, dict):
         raise Rejected(Reason.INVALID_RESPONSE, "the value must be a JSON object") from first
-    known = {name: parsed[name] for name in SurveyResponse.model_fields if name in parsed}
     try:
-        response: SurveyResponse = _validate_json(to_json(known))
+        response: SurveyResponse = _validate_json(to_json(parsed))
     except ValidationError as error:
         details = error.errors(include_url=False, include_context=False, include_input=False)[0]
         raise Rejected(Reason.INVALID_RESPONSE, _sentence(details), str(details["loc"][0])) from None

@@ -145,3 +145,9 @@ def test_a_number_of_any_length_does_not_hide_what_is_no_json() -> None:
 
 def test_whitespace_around_is_json() -> None:
     assert accepted(b" \t\r\n" + to_bytes(SMALLEST) + b" \t\r\n").score == 8
+
+
+def test_a_repeated_name_is_found_beside_unknown_fields_of_any_kind() -> None:
+    deep = "[" * (DEPTH_READ - 1) + "1e999" + "]" * (DEPTH_READ - 1)
+    member = f'"segments": {{"a": 1, "a": "x"}}, "unknown": {deep}, "long": {"9" * 5_000}, "text": "NaN"'
+    assert accepted(with_member(member)).segments == {"a": "x"}
