@@ -18,13 +18,20 @@ _MIB: Final = 1024 * 1024
 RESPONSES_RETENTION_MS: Final = 400 * _DAY_MS
 """As long as responses are counted. Retention goes by record time, so a replay of old answers under their own times
 must fit into it, or the broker drops them before anybody has read them."""
-EVENTS_RETENTION_MS: Final = 30 * _DAY_MS
-"""How long a CRM may be away."""
+OUTPUT_RETENTION_MS: Final = 30 * _DAY_MS
+"""How long a CRM, or whoever mends dead letters, may be away."""
 DEAD_LETTER_MAX_BYTES: Final = 16 * _MIB
 """The largest batch of dead letters. Above the input's limit, since a dead letter is its original and the headers, and
 since an original may have fitted only because it was compressed."""
 
-_RECORD_TIME: Final = {"message.timestamp.type": "CreateTime"}
+_INPUT: Final = {
+    "retention.ms": str(RESPONSES_RETENTION_MS),
+    "message.timestamp.type": "CreateTime",  # the publisher's record time is the clock of every decision
+}
+_OUTPUT: Final = {
+    "retention.ms": str(OUTPUT_RETENTION_MS),
+    "message.timestamp.type": "LogAppendTime",  # kept from when it could first be read, whatever a writer's clock says
+}
 _COMPACTED: Final = {
     "segment.bytes": str(50 * _MIB),  # small ones, as Kafka Streams sets for changelogs: only closed segments compact
     "min.cleanable.dirty.ratio": "0.2",  # a restore reads at most a quarter more than what is alive
@@ -80,28 +87,15 @@ class Topics:
                 self.responses,
                 "customer_id; of an anonymous response, its response_id",
                 "response (JSON); null erases the customer",
-                {"retention.ms": str(RESPONSES_RETENTION_MS), **_RECORD_TIME},
+                _INPUT,
             ),
             _delete(
                 self.dead_letter,
                 "the original's, byte for byte",
                 "the original's, byte for byte; why is in the headers",
-                {
-                    "retention.ms": str(RESPONSES_RETENTION_MS),
-                    "max.message.bytes": str(DEAD_LETTER_MAX_BYTES),
-                    **_RECORD_TIME,
-                },
+                {**_OUTPUT, "max.message.bytes": str(DEAD_LETTER_MAX_BYTES)},
             ),
-            *(
-                # By the time of writing: of a replay, the responses' own times may lie beyond any retention.
-                _delete(
-                    name,
-                    "customer_id",
-                    "CloudEvent (JSON)",
-                    {"retention.ms": str(EVENTS_RETENTION_MS), "message.timestamp.type": "LogAppendTime"},
-                )
-                for name in self.events
-            ),
+            *(_delete(name, "customer_id", "CloudEvent (JSON)", _OUTPUT) for name in self.events),
             _compact(self.segment_scores, '["survey","segment","window"]', "score row (JSON)", single=True),
             _compact(
                 self.journeys,
