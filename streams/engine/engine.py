@@ -42,6 +42,7 @@ class Engine:
         self._on_crash = on_crash
         self._partitions: dict[int, Partition] = {}
         self._admin: AIOKafkaAdminClient | None = None
+        self._turn = asyncio.Lock()
         self._joined = False
         self._stopped = False
 
@@ -80,7 +81,7 @@ class Engine:
             partition = self._partitions.get(number)
             if partition is None:
                 partition = self._partitions[number] = Partition(
-                    self._config, number, self, self._observer, self._listener, self._on_crash
+                    self._config, number, self, self._observer, self._listener, self._turn, self._on_crash
                 )
             partition.start()
         self._joined = True

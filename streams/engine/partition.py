@@ -80,8 +80,12 @@ class Partition:
         positions: Positions,
         observer: EngineObserver,
         listener: CountsListener,
+        turn: asyncio.Lock,
         on_crash: Callable[[BaseException], Awaitable[None]],
     ) -> None:
+        """`turn` is shared by all partitions: whoever works without a pause holds it, so that everything else in the
+        event loop waits for one partition's slice and not for every partition's.
+        """
         self.number = number
         self.token = object()
         """Changes with every move of the position: batches fetched before are not taken."""
@@ -91,6 +95,7 @@ class Partition:
         self._positions = positions
         self._observer = observer
         self._listener = listener
+        self._turn = turn
         self._on_crash = on_crash
         topics = config.deciding.topics
         self._source = TopicPartition(topics.responses, number)
@@ -298,12 +303,13 @@ class Partition:
         while not self._stopping:
             self._wake.clear()
             if self._inbox and not decider.unit.full:
-                decider.decide(self._next_slice())
+                async with self._turn:
+                    decider.decide(self._next_slice())
             await self._keep_house(decider)
             self._commit_when_due(decider)
             await self._check_commit()
             if self._inbox and not decider.unit.full:
-                await asyncio.sleep(0)
+                await asyncio.sleep(0)  # also where the lock is not contended
             else:
                 await self._wait(decider)
         await self._finish_commit()
@@ -358,7 +364,8 @@ class Partition:
         assert self._store is not None
         began = time.monotonic()
         self._config.probe("before_transaction")
-        unit = decider.close_unit()
+        async with self._turn:
+            unit = decider.close_unit()
         states = await _encoded(unit)
         counts = list(unit.counts.items())
         ends = await self._transactor.commit(
@@ -368,7 +375,7 @@ class Partition:
             OffsetNote(unit.stream_time_ms),
         )
         committed_at_ms = int(time.time() * 1000)
-        self._checkpoint = Checkpoint(
+        checkpoint = Checkpoint(
             ends[self._journeys.topic] or self._checkpoint.journeys_offset,
             ends[self._counts.topic] or self._checkpoint.counts_offset,
             committed_at_ms,
@@ -376,7 +383,9 @@ class Partition:
         rows: list[tuple[bytes, bytes | None]] = [(b"j" + key, value) for key, value in states]
         rows += [(b"c" + key, value) for key, value in counts]
         rows += unit.index_entries.items()
-        self._store.write(rows, self._checkpoint)
+        async with self._turn:
+            self._store.write(rows, checkpoint)
+        self._checkpoint = checkpoint
         self._config.probe("after_store")
         decider.unit_committed()
         if unit.next_offset is not None:

@@ -10,7 +10,7 @@ from streams.rules.journey import Journey, Remembered
 State = Journey | Remembered
 Header = tuple[str, bytes]
 
-UNIT_RECORDS_MAX = 20_000
+UNIT_RECORDS_MAX = 10_000
 """A unit takes no more records than this while the one before it commits; the partition then waits."""
 UNIT_BYTES_MAX = 16 << 20
 """The same for the input bytes of a unit."""
