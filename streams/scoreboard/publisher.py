@@ -1,0 +1,254 @@
+"""Publishes the score rows that changed to `nps.segment-scores`, from one worker of the group.
+
+The publisher is the worker that owns partition 0 of the responses, and only while its scores are complete. There is no
+transaction: a row is keyed and absolute, so publishing it again changes nothing, and whoever publishes next repairs
+what a predecessor left behind. To know what that is, a new publisher first reads the topic: a row that has responses
+there and none now is published once more, with nulls.
+
+Every worker runs this service, for it is also what keeps the worker's scoreboard from piling up rows to be counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from aiokafka.structs import TopicPartition
+from mode import Service
+
+from schemas.keys import parse_score_key, score_key
+from schemas.times import US_PER_HOUR
+from streams.rules.counts import COUNTERS
+from streams.rules.scores import score_row
+from streams.scoreboard.board import Scoreboard
+from streams.scoreboard.snapshot import Snapshot
+from streams.scoreboard.table import Ints
+
+logger = logging.getLogger(__name__)
+
+FIRST_PARTITION: Final = 0
+"""Whoever owns this partition of the responses publishes."""
+ROWS_PER_CHUNK: Final = 500
+"""Rows encoded at a time, in a thread."""
+BATCH_BYTES: Final = 512 * 1024
+PUBLISH_TIMEOUT_S: Final = 90.0
+"""For all of a round, reading what a predecessor left included."""
+STOP_TIMEOUT_S: Final = 2.0
+LOG_INTERVAL_S: Final = 30.0
+
+_UNPUBLISHED: Final = 0
+_DOUBTFUL: Final = -1
+"""Counters that no row has: what is published may not be what we think."""
+
+Name = tuple[str, str]
+Message = tuple[bytes, bytes | None]
+
+
+class _Responses(msgspec.Struct):
+    """What is read of a published row."""
+
+    responses: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Published:
+    """What the topic holds, as far as this publisher knows."""
+
+    hour: int
+    series: Sequence[Name]
+    counters: Ints
+    """[series, window, counter]."""
+
+
+class ScorePublisher(Service):  # type: ignore[misc]
+    """Publishes a scoreboard every interval, while this worker is the one to do so."""
+
+    def __init__(
+        self, board: Scoreboard, kafka: Mapping[str, Any], topic: str, interval_s: float, **options: Any
+    ) -> None:
+        """`kafka` is what every client of aiokafka is given: servers, security."""
+        super().__init__(**options)
+        self._board = board
+        self._kafka = dict(kafka)
+        self._topic = TopicPartition(topic, 0)
+        self._interval_s = interval_s
+        self._producer: AIOKafkaProducer | None = None
+        self._published: _Published | None = None
+        self._logged_at_s = float("-inf")
+
+    @property
+    def publishing(self) -> bool:
+        """Is this worker the publisher, and has it published at least once?"""
+        return self._published is not None
+
+    @Service.task  # type: ignore[untyped-decorator, unused-ignore]
+    async def _run(self) -> None:
+        while not self.should_stop:
+            began_s = time.monotonic()
+            snapshot = await self._board.refresh()
+            if self._is_publisher():
+                try:
+                    async with asyncio.timeout(PUBLISH_TIMEOUT_S):
+                        await self._publish(snapshot)
+                except (KafkaError, OSError) as error:
+                    await self._resign()
+                    self._log_failure(error)
+            elif self._producer is not None:
+                await self._resign()
+            await self.sleep(max(0.0, self._interval_s - (time.monotonic() - began_s)))
+
+    async def on_stop(self) -> None:
+        """Let go of the producer."""
+        await self._resign()
+
+    def _is_publisher(self) -> bool:
+        return self._board.owns(FIRST_PARTITION) and self._board.complete
+
+    async def _publish(self, snapshot: Snapshot) -> None:
+        if not snapshot.complete:
+            return
+        hour = snapshot.as_of_us // US_PER_HOUR
+        producer = await self._started_producer()
+        published = self._published
+        if published is None:
+            before, gone = _as_left_by_another(snapshot, await self._live_keys())
+        else:
+            before, gone = _as_left_by_us(snapshot, published)
+            if hour != published.hour:
+                # Once an hour, when most rows change anyway, all: should a publisher that lost its place have written
+                # after us, this repairs it.
+                before[before.any(axis=2)] = _DOUBTFUL
+        series, windows = (snapshot.totals != before).any(axis=2).nonzero()
+        changed = list(zip(series.tolist(), windows.tolist(), strict=True))
+        for start in range(0, len(changed), ROWS_PER_CHUNK):
+            messages = await asyncio.to_thread(_messages, snapshot, changed[start : start + ROWS_PER_CHUNK])
+            if not await self._send(producer, messages):
+                return
+        if not await self._send(producer, gone):
+            return
+        self._published = _Published(hour, snapshot.series, snapshot.totals)
+
+    async def _started_producer(self) -> AIOKafkaProducer:
+        if self._producer is None:
+            self._producer = AIOKafkaProducer(**self._kafka, enable_idempotence=True, max_batch_size=BATCH_BYTES)
+            await self._producer.start()
+        return self._producer
+
+    async def _send(self, producer: AIOKafkaProducer, messages: Sequence[Message]) -> bool:
+        """Send these; false, and nothing or a part is sent, when this worker no longer is the publisher."""
+        batch = producer.create_batch()
+        sent = []
+        for key, value in messages:
+            if batch.append(key=key, value=value, timestamp=None) is None:
+                sent.append(await producer.send_batch(batch, self._topic.topic, partition=self._topic.partition))
+                batch = producer.create_batch()
+                batch.append(key=key, value=value, timestamp=None)
+        if not self._is_publisher():
+            await self._resign()
+            return False
+        if batch.record_count():
+            sent.append(await producer.send_batch(batch, self._topic.topic, partition=self._topic.partition))
+        await asyncio.gather(*sent)
+        return True
+
+    async def _live_keys(self) -> set[bytes]:
+        """Read the topic to its end: the keys of rows that have responses."""
+        consumer = AIOKafkaConsumer(**self._kafka, auto_offset_reset="earliest", enable_auto_commit=False)
+        live: set[bytes] = set()
+        await consumer.start()
+        try:
+            consumer.assign([self._topic])
+            consumer.seek(self._topic, (await consumer.beginning_offsets([self._topic]))[self._topic])
+            end = (await consumer.end_offsets([self._topic]))[self._topic]
+            while await consumer.position(self._topic) < end:
+                for records in (await consumer.getmany(timeout_ms=500, max_records=1_000)).values():
+                    for record in records:
+                        (live.add if _has_responses(record.value) else live.discard)(record.key)
+        finally:
+            await consumer.stop()
+        live.discard(None)
+        return live
+
+    async def _resign(self) -> None:
+        """Forget what was published, which another may now change."""
+        self._published = None
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            with contextlib.suppress(TimeoutError):  # without a broker it would wait for what was sent to be delivered
+                async with asyncio.timeout(STOP_TIMEOUT_S):
+                    await producer.stop()
+
+    def _log_failure(self, error: BaseException) -> None:
+        now_s = time.monotonic()
+        if now_s - self._logged_at_s >= LOG_INTERVAL_S:
+            self._logged_at_s = now_s
+            logger.warning("Scores cannot be published, trying again: %s", str(error) or type(error).__name__)
+
+
+def _has_responses(value: bytes | None) -> bool:
+    """Whether a published row has responses; one that cannot be read is taken to have."""
+    if value is None:
+        return False
+    try:
+        return msgspec.json.decode(value, type=_Responses).responses > 0
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return True
+
+
+def _as_left_by_another(snapshot: Snapshot, live: set[bytes]) -> tuple[Ints, list[Message]]:
+    """Return the counters to compare with, so that all rows that have or had responses differ; and what is gone."""
+    before = np.full(snapshot.totals.shape, _UNPUBLISHED, dtype=np.int64)
+    place_of = {name: place for place, name in enumerate(snapshot.series)}
+    window_of = {window.name: place for place, window in enumerate(snapshot.windows)}
+    gone: list[Message] = []
+    for key in live:
+        try:
+            survey_id, segment, window = parse_score_key(key)
+        except ValueError:
+            continue
+        if window not in window_of:
+            gone.append((key, None))  # a window that is no longer configured has no row, not an empty one
+        elif (survey_id, segment) in place_of:
+            before[place_of[survey_id, segment], window_of[window]] = _DOUBTFUL
+        else:
+            gone.append(_empty_row(snapshot, survey_id, segment, window))
+    return before, gone
+
+
+def _as_left_by_us(snapshot: Snapshot, published: _Published) -> tuple[Ints, list[Message]]:
+    """Return the published counters at the snapshot's places; and the rows of series that are gone."""
+    if snapshot.series is published.series:
+        return published.counters.copy(), []
+    before = np.zeros(snapshot.totals.shape, dtype=np.int64)
+    place_of = {name: place for place, name in enumerate(snapshot.series)}
+    gone: list[Message] = []
+    for name, counters in zip(published.series, published.counters, strict=True):
+        place = place_of.get(name)
+        if place is not None:
+            before[place] = counters
+        else:
+            held = zip(snapshot.windows, counters, strict=True)
+            gone += [_empty_row(snapshot, *name, window.name) for window, counted in held if counted.any()]
+    return before, gone
+
+
+def _empty_row(snapshot: Snapshot, survey_id: str, segment: str, window: str) -> Message:
+    row = score_row(survey_id, segment, window, snapshot.as_of_us, (0,) * COUNTERS)
+    return score_key(survey_id, segment, window), row.model_dump_json().encode()
+
+
+def _messages(snapshot: Snapshot, places: Sequence[tuple[int, int]]) -> list[Message]:
+    def encoded() -> Iterator[Message]:
+        for row in snapshot.rows(places):
+            yield score_key(row.survey_id, row.segment, row.window), row.model_dump_json().encode()
+
+    return list(encoded())
