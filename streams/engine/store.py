@@ -51,6 +51,9 @@ def _options() -> Options:
     options.set_block_based_table_factory(table)
     options.set_write_buffer_size(MEMTABLE_BYTES)
     options.set_max_write_buffer_number(2)
+    # Most look-ups are of customers never seen, or not lately: a filter before the memtable, too.
+    options.set_memtable_whole_key_filtering(True)
+    options.set_memtable_prefix_bloom_ratio(0.1)
     options.set_compression_type(DBCompressionType.lz4())
     options.set_keep_log_file_num(1)
     options.set_max_open_files(128)
