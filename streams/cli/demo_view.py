@@ -81,7 +81,8 @@ def _nps(row: dict[str, Any] | None) -> Text:
 
 
 def _signed(value: float) -> str:
-    return f"{round(value):+d}"
+    whole = round(value)
+    return f"{whole:+d}" if whole else "0"
 
 
 def facts(tally: Tally, seen: Observed) -> Table:
