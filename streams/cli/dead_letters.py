@@ -37,7 +37,7 @@ ERROR_HEADERS = frozenset(
 UNKNOWN = "unknown"
 """The reason of a dead letter that another program wrote without saying one."""
 REPLAYED_REASONS = (*(reason for reason in DeadLetterReason if reason is not DeadLetterReason.TOO_LARGE), UNKNOWN)
-"""What is too large stays too large: it is never replayed."""
+"""What is too large stays too large: it is never replayed. Nor is what has no key, under whatever reason."""
 
 
 class DeadLetter(NamedTuple):
@@ -174,7 +174,7 @@ async def _places(
 def _is_due(record: ConsumerRecord, places: dict[TopicPartition, Place], wanted: frozenset[str]) -> bool:
     reason = _reason(record)
     place = places[TopicPartition(record.topic, record.partition)]
-    return reason in wanted and record.offset >= place.next_offset[reason]
+    return record.key is not None and reason in wanted and record.offset >= place.next_offset[reason]
 
 
 async def _publish(producer: AIOKafkaProducer, topic: str, records: list[ConsumerRecord]) -> None:

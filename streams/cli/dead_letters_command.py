@@ -42,18 +42,13 @@ def list_(
     if as_json:
         for letter in found:
             show_json_line(letter.as_json())
-        return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("Time", "Reason", "From", "Message"):
-        table.add_column(name, no_wrap=name != "Message")
-    for letter in found:
-        table.add_row(
-            letter.time,
-            letter.reason,
-            f"{letter.source_topic}-{letter.source_partition} @ {letter.source_offset}",
-            Text(letter.message),
-        )
-    if found:
+    elif found:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for name in ("Time", "Reason", "From", "Message"):
+            table.add_column(name, no_wrap=name != "Message")
+        for letter in found:
+            source = f"{letter.source_topic}-{letter.source_partition} @ {letter.source_offset}"
+            table.add_row(letter.time, letter.reason, source, Text(letter.message))
         show(table)
     shown = f", the newest {len(found):,} shown" if total > len(found) else ""
     say(f"{plural(total, 'dead letter')}{f' ({reason})' if reason else ''}{shown}")
@@ -71,7 +66,7 @@ def replay(
 
     Where a replay ended, the next begins, for each reason apart; the consumer group <group>-dead-letter-replay keeps
     the place. After a crash some may be published twice, which changes nothing: a response is recognised by its id. One
-    that is refused again is a new dead letter. What is too_large stays so and is left out.
+    that is refused again is a new dead letter. What is too_large or has no key stays so and is left out.
     """
     import asyncio
 

@@ -118,7 +118,7 @@ async def topics(client: AIOKafkaAdminClient) -> dict[str, Topic]:
     found: dict[str, Topic] = {}
     for topic in await client.describe_topics():
         partitions = topic["partitions"]
-        if topic["error_code"] or not partitions:
+        if not partitions:
             continue
         found[topic["topic"]] = Topic(
             name=topic["topic"],
