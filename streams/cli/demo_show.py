@@ -220,12 +220,12 @@ class _Show:
         """The last table and, unless it was stopped, whether everything published was counted."""
         seen = self._observer.seen
         width = WIDTH_IF_PLAIN if self._options.plain else self._console.width
-        for part in (scores(seen, width, with_all_segments=True), "", facts(sink.tally, seen), ""):
+        for part in (scores(seen, width), "", facts(sink.tally, seen), ""):
             self._console.print(part)
         if interrupted:
             say("Stopped before the end.")
             return True
         results = checks(sink.tally, seen)
         for check in results:
-            self._console.print(check.sentence, style="green" if check.holds else "bold red")
+            self._console.print(check.sentence, style="green" if check.holds else "bold red", soft_wrap=True)
         return all(check.holds for check in results)

@@ -13,10 +13,14 @@ from rich.text import Text
 from streams.cli.demo_observed import Observed
 from streams.cli.simulated_feed import Tally
 
-ALL_WINDOWS = ("1d", "7d", "30d", "90d")
-FEW_WINDOWS = ("7d", "90d")
-WIDE_COLUMNS = 104
-TALL_LINES = 44
+WINDOWS = ("1d", "7d", "30d", "90d")
+WINDOW_COLUMNS = 14
+OTHER_COLUMNS = 52
+"""Columns of a terminal that one window takes, and everything else in the table of scores."""
+OTHER_LINES = 20
+"""Lines of a terminal that everything but the rows of scores takes."""
+LEFT_OUT_FIRST = ("industry", "plan", "country")
+"""Segments that a small terminal does without."""
 SURVEYS = ("relationship", "onboarding")
 NONE = "–"  # noqa: RUF001 - a dash for nothing, as printed tables have
 COMMENT_CHARS = 56
@@ -32,8 +36,8 @@ class Stage:
 
 def view(stage: Stage, tally: Tally, seen: Observed, width: int, height: int) -> RenderableType:
     """Everything, as much as fits."""
-    parts = [heading(stage), Text(), scores(seen, width, with_all_segments=height >= TALL_LINES), Text()]
-    return Group(*parts, facts(tally, seen), Text(), newest(seen))
+    shown = scores(seen, width, rows_max=height - OTHER_LINES)
+    return Group(heading(stage), Text(), shown, Text(), facts(tally, seen), Text(), newest(seen))
 
 
 def heading(stage: Stage) -> RenderableType:
@@ -42,28 +46,31 @@ def heading(stage: Stage) -> RenderableType:
     return Group(Text(stage.title, style="bold"), links)
 
 
-def scores(seen: Observed, width: int, with_all_segments: bool) -> Table:
-    """NPS by survey, segment and window; responses and the passives apart as 7s and 8s are those of the last window."""
-    windows = ALL_WINDOWS if width >= WIDE_COLUMNS else FEW_WINDOWS
+def scores(seen: Observed, width: int, rows_max: int | None = None) -> Table:
+    """NPS by survey, segment and window; the number of responses and the passives are those of the longest window."""
+    room = (width - OTHER_COLUMNS) // WINDOW_COLUMNS
+    windows = WINDOWS[-max(1, min(len(WINDOWS), room)) :]
     longest = windows[-1]
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("NPS (95 % interval)", no_wrap=True)
     for window in windows:
-        table.add_column(window, justify="right", no_wrap=True)
-    for name in (f"{longest}: responses", "7s", "8s", "passive"):
+        table.add_column(window, justify="right", no_wrap=True, min_width=WINDOW_COLUMNS - 1)
+    for name in (f"in {longest}", "7s", "8s", "passive"):
         table.add_column(name, justify="right", no_wrap=True)
-    for survey in SURVEYS:
-        segments = {segment for known, segment, _ in seen.scores if known == survey}
-        if survey != SURVEYS[0]:
-            segments &= {"all"}
-        elif not with_all_segments:
-            segments = {name for name in segments if not name.startswith("industry=")}
-        for segment in sorted(segments, key=lambda name: (name != "all", name)):
-            row = seen.scores.get((survey, segment, longest))
-            title = Text(survey, style="bold") if segment == "all" else Text(f"  {segment}")
-            cells = [_nps(seen.scores.get((survey, segment, window))) for window in windows]
-            table.add_row(title, *cells, *_counts(row))
+    for survey, segment in _rows_that_fit(seen, rows_max):
+        title = Text(survey, style="bold") if segment == "all" else Text(segment)
+        cells = [_nps(seen.scores.get((survey, segment, window))) for window in windows]
+        table.add_row(title, *cells, *_counts(seen.scores.get((survey, segment, longest))))
     return table
+
+
+def _rows_that_fit(seen: Observed, rows_max: int | None) -> list[tuple[str, str]]:
+    """Survey and segment of each row: the first survey with its segments, of the others the whole."""
+    names = {(survey, segment) for survey, segment, _ in seen.scores if survey == SURVEYS[0] or segment == "all"}
+    for left_out in LEFT_OUT_FIRST:
+        if rows_max is not None and len(names) > rows_max:
+            names = {(survey, segment) for survey, segment in names if not segment.startswith(f"{left_out}=")}
+    return sorted(names, key=lambda name: (SURVEYS.index(name[0]), name[1] != "all", name[1]))
 
 
 def _counts(row: dict[str, Any] | None) -> tuple[str, str, str, str]:
@@ -73,10 +80,10 @@ def _counts(row: dict[str, Any] | None) -> tuple[str, str, str, str]:
 
 
 def _nps(row: dict[str, Any] | None) -> Text:
-    """`+12 (+8 … +16)`, rounded here alone; grey for a small sample."""
+    """`+12 (+8…+16)`, rounded here alone; grey for a small sample."""
     if row is None or row["nps"] is None:
         return Text(NONE, style="dim")
-    text = f"{_signed(row['nps'])} ({_signed(row['nps_low'])} … {_signed(row['nps_high'])})"
+    text = f"{_signed(row['nps'])} ({_signed(row['nps_low'])}…{_signed(row['nps_high'])})"
     return Text(text, style="dim" if row["small_sample"] else "green" if row["nps"] > 0 else "red")
 
 
@@ -93,7 +100,7 @@ def facts(tally: Tally, seen: Observed) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
-    table.add_column(style="dim")
+    table.add_column(style="dim", no_wrap=True, overflow="ellipsis")
     table.add_row("Records processed", f"{seen.processed:,}", pace)
     table.add_row("Passives found", f"{found.total():,}", in_words(found))
     table.add_row("Passives converted", f"{changed.total():,}", _converted_from(seen))

@@ -21,12 +21,28 @@ from rich.console import Console
 from schemas.dead_letters import Reason
 from streams.cli.demo_check import checks
 from streams.cli.demo_observed import Observed
-from streams.cli.demo_view import Stage, changed_sentence, found_sentence, view
+from streams.cli.demo_view import WINDOWS, Stage, changed_sentence, found_sentence, view
 from streams.cli.simulated_feed import Tally
+from streams.simulation.population import COUNTRIES, INDUSTRIES, PLANS
 
 ENDS_WITHIN_S = 160
 STARTS_WITHIN_S = 90
 STOPS_WITHIN_S = 45
+SEGMENTS = (
+    "all",
+    *(f"country={name}" for name in COUNTRIES),
+    *(f"industry={name}" for name in INDUSTRIES),
+    *(f"plan={name}" for name in PLANS),
+)
+FOUND = {"customer_id": "c-1042", "score": 8, "previous_score": 9, "reason": "value_for_price", "comment": "Dear."}
+CHANGED = {
+    "customer_id": "c-1042",
+    "score": 9,
+    "previous_score": 8,
+    "change": "passive_to_promoter",
+    "days_passive": 40.6,
+    "comment": None,
+}
 
 
 def row(responses: int, window: str = "90d", segment: str = "all", survey_id: str = "relationship") -> dict[str, Any]:
@@ -91,25 +107,30 @@ def test_the_comparison_notices_what_is_lost_or_twice(published: Tally, exact: O
     assert holding(published, exact) == [True, True, True, False], "an event twice"
 
 
-@pytest.mark.parametrize(("width", "height"), [(80, 24), (140, 60)])
-def test_the_table_fits_a_small_and_a_large_terminal(
-    width: int, height: int, published: Tally, exact: Observed
+@pytest.mark.parametrize(
+    ("width", "height", "windows", "segments"), [(80, 24, 2, 0), (80, 30, 2, 6), (108, 32, 4, 9), (140, 60, 4, 16)]
+)
+def test_the_table_fits_small_and_large_terminals(
+    width: int, height: int, windows: int, segments: int, published: Tally
 ) -> None:
     console = Console(width=width, record=True, file=io.StringIO())
+    rows = [row(12_345, window, segment) for window in WINDOWS for segment in SEGMENTS]
+    exact = seen_of([*rows, *(row(2_345, window, survey_id="onboarding") for window in WINDOWS)])
+    exact.detected.extend([FOUND] * 4)
+    exact.changed.extend([CHANGED] * 4)
     console.print(view(Stage("An hour", {"scores": "http://127.0.0.1:1/v1/scores"}), published, exact, width, height))
     lines = console.export_text().splitlines()
     assert max(map(len, lines)) <= width
     assert len(lines) <= height
     (whole,) = [line for line in lines if line.startswith("relationship")]
-    assert "+12 (+7 … +15)" in whole, "rounded once, from the number itself"
+    assert whole.count("+12 (+7…+15)") == windows, "rounded once, from the number itself"
     assert "50%" in whole
+    assert sum("=" in line for line in lines) == segments
 
 
 def test_events_are_told_in_words() -> None:
-    data = {"customer_id": "c-1042", "score": 8, "previous_score": 9, "reason": "value_for_price", "comment": "Dear."}
-    assert found_sentence(data).split("  ") == ["", "c-1042 gave 8, was 9: passive (value_for_price)", "“Dear.”"]
-    data |= {"score": 9, "previous_score": 8, "change": "passive_to_promoter", "days_passive": 40.6, "comment": None}
-    assert changed_sentence(data).strip() == "c-1042 gave 8, passive; 41 days later 9: converted"
+    assert found_sentence(FOUND).split("  ") == ["", "c-1042 gave 8, was 9: passive (value_for_price)", "“Dear.”"]
+    assert changed_sentence(CHANGED).strip() == "c-1042 gave 8, passive; 41 days later 9: converted"
 
 
 def test_without_java_it_says_what_to_install(tmp_path: Path) -> None:
@@ -205,7 +226,7 @@ def test_it_plays_to_the_end_counts_everything_once_and_leaves_nothing(start: An
     assert "✗" not in said
     (answers,) = re.findall(r"✓ ([0-9,]+) distinct valid responses published: \1 counted", said)
     assert int(answers.replace(",", "")) > 25_000
-    assert re.search(r"^relationship .* [+-]\d+ \([+-]\d+ … [+-]\d+\)", said, flags=re.MULTILINE)
+    assert re.search(r"^relationship .* [+-]\d+ \([+-]\d+…[+-]\d+\)", said, flags=re.MULTILINE)
     assert re.search(r"Passives converted +[1-9]", said)
     assert re.search(r"^ *\d+ s  An hour of life", said, flags=re.MULTILINE), "lines while it runs"
     assert re.search(r"http://127.0.0.1:\d+/v1/scores", demo.err.read_text())
