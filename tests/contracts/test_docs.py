@@ -1,0 +1,159 @@
+"""The contract pages: their examples are true, their code runs, and no field is missing."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+from jsonschema import Draft202012Validator
+
+from schemas.dead_letters import Reason
+from schemas.events import EVENT_MODELS, PASSIVE_DETECTED, PASSIVE_WITHDRAWN, SCORE_CHANGED, cloud_event_headers
+from schemas.json_schema import json_schemas
+from schemas.response import SurveyResponse
+from schemas.topics import Topics
+from streams.broker import Broker
+from tests.contracts.responses import accepted
+from tests.contracts.test_events import CHANGED, DETECTED, WITHDRAWN
+
+DOCS = Path(__file__).parents[2] / "docs"
+PUBLISHING = (DOCS / "publishing.md").read_text("utf-8")
+SUBSCRIBING = (DOCS / "subscribing.md").read_text("utf-8")
+
+
+def blocks(page: str, language: str) -> list[str]:
+    found = re.findall(rf"^```{language}\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert found
+    return found
+
+
+def rows(page: str, heading: str) -> list[str]:
+    """The first cells, code quotes off, of the first table after a text."""
+    table = re.search(r"(?:^\|.*\n)+", page[page.index(heading) :], re.MULTILINE)
+    assert table
+    return [line.split("|")[1].strip().strip("`") for line in table[0].splitlines()[2:]]
+
+
+def test_the_page_for_publishers_has_every_field_and_every_reason() -> None:
+    assert rows(PUBLISHING, "| field |") == list(SurveyResponse.model_fields)
+    assert rows(PUBLISHING, "| reason |") == list(Reason)
+
+
+@pytest.mark.parametrize("event_type", EVENT_MODELS)
+def test_the_page_for_crms_has_every_field(event_type: str) -> None:
+    common = rows(SUBSCRIBING, "All three begin with")
+    own = rows(SUBSCRIBING[SUBSCRIBING.index(f"### `{event_type}`") :], "| field |")
+    assert common + own == list(EVENT_MODELS[event_type].model_fields)
+
+
+def test_the_page_for_crms_has_every_header() -> None:
+    named = [header for cell in rows(SUBSCRIBING, "| header |") for header in cell.split("`, `")]
+    assert named == [name for name, _ in cloud_event_headers(PASSIVE_DETECTED, "id", "/nps", 0, "c-1")]
+
+
+def test_the_examples_are_what_the_pages_say_they_are() -> None:
+    (response,) = blocks(PUBLISHING, "json")
+    accepted(response.encode(), key=json.loads(response)["customer_id"].encode())
+    (detected,) = blocks(SUBSCRIBING, "json")
+    Draft202012Validator(json_schemas()[PASSIVE_DETECTED]).validate(json.loads(detected))
+    assert EVENT_MODELS[PASSIVE_DETECTED].model_validate_json(detected)
+
+
+@pytest.mark.parametrize("page", [PUBLISHING, SUBSCRIBING], ids=["publishing", "subscribing"])
+def test_python_compiles_and_shell_parses(page: str) -> None:
+    for source in blocks(page, "python"):
+        compile(source, "example.py", "exec")
+    for source in re.findall(r"^```sh\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
+        subprocess.run(["bash", "-n"], input=source, text=True, check=True)
+
+
+@pytest.mark.parametrize("page", ["publishing.md", "subscribing.md"])
+def test_links_lead_somewhere(page: str) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", (DOCS / page).read_text("utf-8")):
+        assert (DOCS / target).exists(), target
+
+
+@pytest.fixture
+def crm(broker: Broker, unique_prefix: str, unique: str, tmp_path: Path) -> tuple[str, Path, Topics]:
+    """The page's consumer as a file, reading topics of this test's own; and those topics, made as the registry says."""
+    (source,) = blocks(SUBSCRIBING, "python")
+    topics = Topics(unique_prefix)
+    script = tmp_path / "crm.py"
+    for topic in Topics().events:
+        assert f'"{topic}"' in source
+        source = source.replace(f'"{topic}"', f'"{unique_prefix}{topic.removeprefix("nps.")}"')
+    soon_missed = f'"group.id": "{unique}", "session.timeout.ms": 6000'  # the second run waits until the first is
+    script.write_text(source.replace('"group.id": "crm"', soon_missed))
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers})
+    wanted = [NewTopic(spec.name, spec.partitions(2), 1, config=spec.config) for spec in topics.all()]
+    for made in admin.create_topics(wanted).values():
+        made.result(30)
+    return broker.bootstrap_servers, script, topics
+
+
+def send(
+    bootstrap_servers: str, transactional_id: str, records: list[tuple[str, str, dict[str, object]]], *, commit: bool
+) -> None:
+    producer = Producer({"bootstrap.servers": bootstrap_servers, "transactional.id": transactional_id})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    for topic, kind, event in records:
+        headers = list(cloud_event_headers(kind, str(event["event_id"]), "/nps", 0, str(event["customer_id"])))
+        producer.produce(topic, key=str(event["customer_id"]), value=json.dumps(event), headers=headers)
+    producer.flush(30)
+    if commit:
+        producer.commit_transaction(30)
+    else:
+        producer.abort_transaction(30)
+
+
+def run_until(script: Path, bootstrap_servers: str, tasks: dict[str, str]) -> dict[str, str]:
+    """Run the consumer until its tasks are these, or for 30 s; return what they are then."""
+    database = script.with_name("crm.db")
+    environment = {"CRM_DB": str(database), "BOOTSTRAP_SERVERS": bootstrap_servers}
+    found: dict[str, str] = {}
+    with subprocess.Popen([sys.executable, str(script)], env=environment) as consumer:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline and found != tasks and consumer.poll() is None:
+            time.sleep(0.2)
+            with sqlite3.connect(database) as db:
+                if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'task'").fetchone():
+                    found = dict(db.execute("SELECT detection_id, state FROM task").fetchall())
+        consumer.kill()
+    return found
+
+
+def test_the_consumer_of_the_page_acts_once_on_what_is_committed(crm: tuple[str, Path, Topics], unique: str) -> None:
+    bootstrap_servers, script, topics = crm
+    ids = [f"{n:08}-0000-5000-8000-000000000000" for n in range(8)]
+
+    def detected(at: int) -> tuple[str, str, dict[str, object]]:
+        return topics.passive_detected, PASSIVE_DETECTED, {**DETECTED, "event_id": ids[at]}
+
+    changed = {**CHANGED, "event_id": ids[4], "detected_event_id": ids[1]}
+    withdrawn = {**WITHDRAWN, "event_id": ids[5], "withdrawn_event_id": ids[2]}
+    send(bootstrap_servers, unique, [detected(3)], commit=False)
+    send(
+        bootstrap_servers,
+        unique,
+        [
+            (topics.passive_withdrawn, PASSIVE_WITHDRAWN, withdrawn),
+            (topics.score_changed, SCORE_CHANGED, changed),
+            *(detected(at) for at in (0, 1, 2)),
+        ],
+        commit=True,
+    )
+    tasks = {ids[0]: "open", ids[1]: "converted", ids[2]: "withdrawn"}
+    assert run_until(script, bootstrap_servers, tasks) == tasks
+
+    send(bootstrap_servers, unique, [detected(1), detected(0), detected(6)], commit=True)
+    tasks[ids[6]] = "open"
+    assert run_until(script, bootstrap_servers, tasks) == tasks
