@@ -18,7 +18,6 @@ CSAT_SUM: Final = 5
 COUNTERS: Final = 6
 
 HOURS_A_DAY: Final = 24
-CELLS_A_DAY: Final = HOURS_A_DAY * COUNTERS
 
 
 def hour_of(time_us: int) -> int:

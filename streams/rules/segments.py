@@ -104,10 +104,6 @@ class Places:
                 del self._days[survey]
             self._cache.clear()
 
-    def taken(self, survey: str) -> int:
-        """How many places of the survey are taken."""
-        return len(self._days.get(survey, ()))
-
     def _place(self, survey: str, segments: Mapping[str, str]) -> Placement:
         days = self._days.setdefault(survey, {})
         rows = []

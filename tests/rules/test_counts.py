@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.times import MAX_US, MIN_US, US_PER_DAY, US_PER_HOUR, parse_rfc3339
-from streams.rules.counts import CELLS_A_DAY, COUNTERS, cells, day_of, hour_of, oldest_day_kept
+from streams.rules.counts import COUNTERS, cells, day_of, hour_of, oldest_day_kept
 from streams.rules.journey import Answer
 
 
@@ -37,7 +37,7 @@ def test_days_and_hours_are_whole_also_before_1970() -> None:
 def test_day_and_cell_together_are_the_clock_hour(at: int, score: int, csat: int | None) -> None:
     found = cells(Answer("r1", 0, score, at, {}, csat))
     assert {day_of(at) * 24 + cell // COUNTERS for cell, _ in found} == {hour_of(at)}
-    assert all(0 <= cell < CELLS_A_DAY for cell, _ in found)
+    assert all(0 <= cell < 24 * COUNTERS for cell, _ in found)
 
 
 @given(st.integers(0, MAX_US), st.integers(1, 1000))
