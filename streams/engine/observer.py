@@ -55,6 +55,17 @@ class PartitionStatus:
     """RocksDB files and memtables."""
 
 
+class EngineStatus(Protocol):
+    """The engine as it is now. To be asked in the event loop's thread."""
+
+    @property
+    def joined(self) -> bool:
+        """Is this worker a member of the group with an assignment (which may be empty)?"""
+
+    def partitions(self) -> list[PartitionStatus]:
+        """Return the status of each owned partition."""
+
+
 class EngineObserver(Protocol):
     """Implemented by the metrics."""
 

@@ -41,6 +41,7 @@ INBOX_RECORDS_MAX = 4_000
 RETRY_MIN_S, RETRY_MAX_S = 0.2, 5.0
 """Pause before a partition is opened again after a failure; doubles up to the maximum."""
 HOUSEKEEPING_INTERVAL_S = 60.0
+NOTHING_COMMITTED = OffsetNote()
 ROWS_BETWEEN_YIELDS = 2_000
 
 
@@ -245,6 +246,12 @@ class Partition:
         await restore(config.kafka, self._store, self._journeys, self._counts, self._progress)
         self._checkpoint = self._store.checkpoint or Checkpoint(0, 0, 0)
         self._committed, note = await self._read_committed()
+        if note is NOTHING_COMMITTED and self._store.checkpoint is not None and self._progress.total:
+            logger.warning(
+                "partition %d: the group has no committed offset, yet the changelogs hold state (of another group, or "
+                "its offsets have expired): reading from the beginning, what is remembered stays remembered",
+                self.number,
+            )
         self._decider = Decider(config.deciding, self.number, self._store, note.stream_time_ms)
         await self._know_counts(self._decider, self._store)
         await self._drop_old_days(self._decider)
@@ -262,7 +269,7 @@ class Partition:
         known = await self._positions.committed(self._source)
         self._end = known.end
         if known.offset is None:
-            return known.beginning, OffsetNote()
+            return known.beginning, NOTHING_COMMITTED
         if known.offset < known.beginning:
             logger.error(
                 "partition %d: %d responses were deleted by retention before they were processed",

@@ -25,9 +25,12 @@ class RefusedToStart(Exception):
 
 async def reach_broker(kafka: dict[str, Any], wait_s: float) -> AIOKafkaAdminClient:
     """Return a started admin client, retrying for `wait_s` seconds. Raises RefusedToStart."""
-    began = logged = time.monotonic()
+    began = next_log = time.monotonic()
+    client_log = logging.getLogger("aiokafka")
+    client_level = client_log.level
     while True:
         admin = AIOKafkaAdminClient(**kafka)
+        client_log.setLevel(logging.CRITICAL)  # the client would report every attempt, several times
         try:
             await admin.start()
             return admin
@@ -39,10 +42,12 @@ async def reach_broker(kafka: dict[str, Any], wait_s: float) -> AIOKafkaAdminCli
                     f"no Kafka broker answers at {kafka['bootstrap_servers']} (tried for {waited_s:.0f} s): "
                     "check NPS_BOOTSTRAP_SERVERS and the security settings, or start one with `nps broker start`"
                 ) from error
-            if time.monotonic() - logged >= WAITING_LOG_INTERVAL_S or logged == began:
-                logged = time.monotonic() + 1e-9
-                logger.warning("waiting for a Kafka broker at %s (%s)", kafka["bootstrap_servers"], error)
-            await asyncio.sleep(min(RETRY_INTERVAL_S, max(wait_s - waited_s, 0)))
+            if time.monotonic() >= next_log:
+                next_log += WAITING_LOG_INTERVAL_S
+                logger.warning("waiting for a Kafka broker at %s", kafka["bootstrap_servers"])
+        finally:
+            client_log.setLevel(client_level)
+        await asyncio.sleep(min(RETRY_INTERVAL_S, max(wait_s - waited_s, 0)))
 
 
 async def ensure_topics(

@@ -1,0 +1,51 @@
+"""The benchmark's responses: seeded, 200,000 customers, two surveys, three segments, in two shapes.
+
+`live`: answered at most 3 hours before the record time. `spread`: answered at random within 90 days before it, so that
+little of what is counted falls into the same rows.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from tests.support.corpus import Produced
+from tests.support.oracle_reading import partition_of
+
+CUSTOMERS = 200_000
+SHAPES = {"live": 3 / 24, "spread": 90.0}
+"""Shape → days over which the answers lie."""
+RECORD_TIME_SPAN_MS = 60_000
+COUNTRIES = ("NO", "SE", "DK", "FI", "NL", "BE", "DE", "FR", "GB", "PL", "ES", "US")
+INDUSTRIES = ("retail", "bank", "energy", "telecom", "health", "public", "travel", "media", "software", "logistics")
+PLANS = ("free", "basic", "pro", "enterprise")
+LANGUAGES = ("nb", "nl", "en")
+WORDS = ("price", "support", "delay", "good", "invoice", "app", "login", "fast", "slow", "team", "helpful", "waiting")
+
+
+def responses(shape: str, count: int, partitions: int, now_ms: int, seed: int = 20) -> Iterator[Produced]:
+    """Yield `count` valid responses of about 330 bytes; 35 % are passive, 45 % promoters."""
+    rng = random.Random(seed)
+    pick = rng.random
+    partition_by_customer = [-1] * CUSTOMERS
+    spread_ms = SHAPES[shape] * 86_400_000
+    for number in range(count):
+        customer = int(pick() * CUSTOMERS)
+        key = b"c-%d" % customer
+        partition = partition_by_customer[customer]
+        if partition < 0:
+            partition = partition_by_customer[customer] = partition_of(key, partitions)
+        record_time_ms = now_ms - RECORD_TIME_SPAN_MS + RECORD_TIME_SPAN_MS * number // count
+        answered = datetime.fromtimestamp((record_time_ms - int(pick() * spread_ms)) / 1000, UTC)
+        draw = pick()
+        score = (7 if pick() < 0.45 else 8) if draw < 0.35 else 9 + int(pick() * 2) if draw < 0.8 else int(pick() * 7)
+        comment = " ".join(WORDS[int(pick() * len(WORDS))] for _ in range(4 + int(pick() * 9)))
+        value = (
+            f'{{"response_id":"{rng.getrandbits(64):016x}-{number:019d}","customer_id":"c-{customer}",'
+            f'"survey_id":"{"relationship" if pick() < 0.7 else "onboarding"}","score":{score},'
+            f'"responded_at":"{answered.isoformat(timespec="milliseconds")}","revision":0,'
+            f'"segments":{{"country":"{COUNTRIES[int(pick() * 12)]}","industry":"{INDUSTRIES[int(pick() * 10)]}",'
+            f'"plan":"{PLANS[int(pick() * 4)]}"}},"comment":"{comment}","language":"{LANGUAGES[int(pick() * 3)]}"}}'
+        )
+        yield Produced(partition, key, value.encode(), record_time_ms)
