@@ -342,23 +342,16 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 
 
 def _problems(error: ErrorDetails) -> list[str]:
-    """One validation error in sentences. A secret's value is never repeated."""
+    """One validation error in sentences. A secret is any text at all, so none can be what an error repeats."""
     context = error.get("ctx", {})
     if not error["loc"]:  # the check of values together names its variables itself
         return str(context["error"]).splitlines()
     name = str(error["loc"][0])
     kind = error["type"]
-    if is_secret(name):
-        message = "is not valid"
-    elif kind == "value_error":
+    if kind == "value_error":
         message = str(context["error"])
     elif kind in _MESSAGES:
         message = f"{_MESSAGES[kind].format(**context)}, not {error['input']!r}"
     else:
         message = error["msg"]
     return [f"{ENV_PREFIX}{name.upper()}: {message}"]
-
-
-def is_secret(name: str) -> bool:
-    """Whether the value of the setting with this attribute name must never be shown."""
-    return name.endswith("_password")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -22,8 +23,10 @@ from schemas import dead_letters, events
 from schemas.topics import Topics
 from streams.broker import Broker
 from streams.cli.application import app
+from streams.cli.dead_letters import replay
+from streams.settings import Settings
 from tests.support.corpus import Produced
-from tests.support.kafka_reading import committed_offsets, partitions_of, publish, read_records, read_topic
+from tests.support.kafka_reading import committed_offsets, end_offsets, partitions_of, publish, read_records
 
 PARTITIONS = 3
 
@@ -123,28 +126,32 @@ def test_topics_that_disagree_are_named(settings: dict[str, str], topics: Topics
 # --- events ---------------------------------------------------------------------------------------------------------
 
 
-def passive_detected(customer: str) -> tuple[bytes, list[tuple[str, bytes]]]:
+def passive_detected(customer: str) -> tuple[bytes, bytes, list[tuple[str, bytes | None]]]:
     data = {"event_id": f"id-{customer}", "customer_id": customer, "survey_id": "relationship", "score": 8}
     data |= {"trigger": "from_detractor", "previous_score": 3}
     headers = events.cloud_event_headers(events.PASSIVE_DETECTED, f"id-{customer}", "/nps", 0, customer)
-    return json.dumps(data).encode(), list(headers)
+    return customer.encode(), json.dumps(data).encode(), list(headers)
 
 
-def score_changed(customer: str) -> tuple[bytes, list[tuple[str, bytes]]]:
+def score_changed(customer: str) -> tuple[bytes, bytes, list[tuple[str, bytes | None]]]:
     data = {"event_id": f"id-{customer}", "customer_id": customer, "survey_id": "relationship", "score": 9}
     data |= {"change": "passive_to_promoter", "previous_score": 7, "days_passive": 12.34}
     headers = events.cloud_event_headers(events.SCORE_CHANGED, f"id-{customer}", "/nps", 0, customer)
-    return json.dumps(data).encode(), list(headers)
+    return customer.encode(), json.dumps(data).encode(), list(headers)
 
 
-def commit_events(
-    broker: Broker, topic: str, made: list[tuple[bytes, list[tuple[str, bytes]]]], abort: bool = False
+def commit(
+    broker: Broker,
+    topic: str,
+    records: list[tuple[bytes | None, bytes | None, list[tuple[str, bytes | None]]]],
+    abort: bool = False,
 ) -> None:
+    """Write records (key, value, headers) in one transaction, and commit or abort it."""
     producer = Producer({"bootstrap.servers": broker.bootstrap_servers, "transactional.id": f"writes-{topic}"})
     producer.init_transactions(30)
     producer.begin_transaction()
-    for value, headers in made:
-        producer.produce(topic, value, json.loads(value)["customer_id"].encode(), headers=headers)
+    for key, value, headers in records:
+        producer.produce(topic, value, key, headers=headers)
     if abort:
         producer.flush(30)
         producer.abort_transaction(30)
@@ -153,9 +160,9 @@ def commit_events(
 
 
 def test_events_shows_what_is_committed(environment: dict[str, str], topics: Topics, broker: Broker) -> None:
-    commit_events(broker, topics.passive_detected, [passive_detected("ghost")], abort=True)
-    commit_events(broker, topics.passive_detected, [passive_detected(f"c-{n}") for n in range(4)])
-    commit_events(broker, topics.score_changed, [score_changed("c-1")])
+    commit(broker, topics.passive_detected, [passive_detected("ghost")], abort=True)
+    commit(broker, topics.passive_detected, [passive_detected(f"c-{n}") for n in range(4)])
+    commit(broker, topics.score_changed, [score_changed("c-1")])
     dump = ("events", "--from-beginning", "--no-follow")
     found = rows(run(environment, *dump, "--json"))
     assert sorted((row["type"], row["data"]["customer_id"]) for row in found) == [
@@ -192,7 +199,7 @@ def test_events_follows_and_ends_well_with_ctrl_c(tail: subprocess.Popen[str], t
     line, deadline, sent = "", time.monotonic() + 40, 0
     while not line:  # it begins with what is new, so go on until it listens
         assert time.monotonic() < deadline, "nothing was shown"
-        commit_events(broker, topics.passive_detected, [passive_detected(f"c-{sent}")])
+        commit(broker, topics.passive_detected, [passive_detected(f"c-{sent}")])
         sent += 1
         time.sleep(0.3)
         line = tail.stdout.readline()
@@ -256,10 +263,33 @@ def test_a_replay_publishes_each_dead_letter_once_as_it_was(
     assert {(record.key, record.value) for record in records} == {(each.key, each.value) for each in letters}
     assert all(record.headers == (own,) for record in records)
     assert all(record.partition == partition_of(record.key or b"") for record in records)
-    publish(broker.bootstrap_servers, topics.dead_letter, [dead_letter("k-9", "from_future", 9, topics)])
+    last = dead_letter("k-9", "from_future", 9, topics)
+    commit(broker, topics.dead_letter, [(last.key, last.value, list(last.headers))])
     assert replayed(environment)["replayed"] == 1
-    ends = {n: len(part) for n, part in read_topic(broker.bootstrap_servers, topics.dead_letter).items()}
+    # To the very end, the transaction's mark included: no lag is left.
+    ends = end_offsets(broker.bootstrap_servers, topics.dead_letter)
     assert committed_offsets(broker.bootstrap_servers, f"{unique}-dead-letter-replay", topics.dead_letter) == ends
+
+
+def test_a_replay_that_is_interrupted_keeps_its_place(
+    environment: dict[str, str], topics: Topics, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    letters = [dead_letter(f"k-{n}", "from_future", n, topics) for n in range(8)]
+    publish(broker.bootstrap_servers, topics.dead_letter, letters)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    done = 0
+
+    def interrupt(read: int, total: int) -> None:
+        nonlocal done
+        done = read
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        asyncio.run(replay(Settings.from_environment(), None, False, interrupt))
+    assert done > 0
+    assert replayed(environment)["replayed"] == 8 - done
+    assert len(list(read_records(broker.bootstrap_servers, topics.responses))) == 8
 
 
 def test_a_replay_of_one_reason_leaves_the_others_for_later(
