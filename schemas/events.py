@@ -1,8 +1,8 @@
 """The three events that a CRM reads: CloudEvents 1.0 in Kafka's binary mode, each a flat object of scalars.
 
 Every field is always there, null when unknown; the fields' order is the order on the wire. Beside them a detection
-and a score change have `segment_<name>` for each segment of the response, and nothing else: what one version of an
-event holds never changes, a new field makes a new version.
+and a score change have `segment_<name>` for each segment of the response, and nothing else. A later release may add
+fields, which readers ignore; one that is there keeps its name, its type and its meaning.
 """
 
 from __future__ import annotations

@@ -3,6 +3,9 @@
 They say what the code checks as nearly as JSON Schema can. It cannot say two things: that an integer is written
 without fraction or exponent (8.0 is an integer to it), and that an instant close to the ends of the years 1 to 9999
 stays inside them once its offset is taken off. The fields' descriptions tell.
+
+The schemas of what we write are what a reader may rely on: every field named is there, and a later release may add
+others, scalars too. The models are narrower: they hold what this release writes and nothing else.
 """
 
 from __future__ import annotations
@@ -23,6 +26,10 @@ RESPONSE: Final = "nps.response.v1"
 SCORE_ROW: Final = "nps.score-row.v1"
 
 
+LATER_FIELD: Final[JsonSchema] = {"type": ["string", "number", "boolean", "null"]}
+"""What a field may be that a later release adds."""
+
+
 class SchemaSource(NamedTuple):
     """What one schema is made from."""
 
@@ -40,7 +47,7 @@ SOURCES: Final[Mapping[str, SchemaSource]] = {
 
 
 class _Generator(GenerateJsonSchema):
-    """Pydantic's, without a title for each field, and closed where the models are."""
+    """Pydantic's, without a title for each field, and with the keys of a dict closed."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
         return False
@@ -66,7 +73,8 @@ def _json_schema(name: str, source: SchemaSource) -> JsonSchema:
     if isinstance(made.get("additionalProperties"), dict):
         pattern = TypeAdapter(SegmentField).json_schema()["pattern"]
         made["patternProperties"] = {pattern: made["additionalProperties"]}
-        made["additionalProperties"] = False
+    if source.mode == "serialization":
+        made["additionalProperties"] = LATER_FIELD
     for field in made["properties"].values():
         field["description"] = " ".join(field["description"].split())
     head = {"$schema": GenerateJsonSchema.schema_dialect, "$id": schema_id(name)}

@@ -105,7 +105,7 @@ LEAVES_PUBLISHERS: dict[str, Change] = {
 }
 BREAKS_CRMS: dict[str, Change] = {
     "a field goes": lambda s: drop(s, "csat"),
-    "a field comes": lambda s: fields(s).update(channel={"type": "string"}),
+    "a nested field comes": lambda s: fields(s).update(channels={"type": "array"}),
     "a field may be absent": lambda s: s["required"].remove("score"),
     "a field may be null": lambda s: fields(s)["score"].update(type=["integer", "null"]),
     "a range widens": lambda s: fields(s)["score"].update(minimum=6),
@@ -116,10 +116,16 @@ BREAKS_CRMS: dict[str, Change] = {
     "times are written anyhow": lambda s: fields(s)["passive_since"].pop("pattern"),
     "segments of another type": lambda s: s.update(patternProperties={next(iter(s["patternProperties"])): {}}),
     "segments under other names": lambda s: s.update(patternProperties={"^s_": {"type": "string"}}),
-    "other fields allowed": lambda s: s.update(additionalProperties=True),
+    "other fields of any kind": lambda s: s.update(additionalProperties=True),
     "another id": lambda s: s.update({"$id": "urn:nps-streams:schema:nps.passive-detected.v2"}),
 }
 LEAVES_CRMS: dict[str, Change] = {
+    "a field comes": lambda s: fields(s).update(channel={"anyOf": [{"type": "string"}, {"type": "null"}]}),
+    "a field comes, always there": lambda s: (
+        fields(s).update(channel={"type": "integer"}),
+        s["required"].append("channel"),
+    ),
+    "no field may come": lambda s: s.update(additionalProperties=False),
     "a trigger goes": lambda s: fields(s)["trigger"]["enum"].pop(),
     "a range narrows": lambda s: fields(s)["score"].update(minimum=8),
     "null no longer": lambda s: fields(s)["reason"]["anyOf"].pop(),
