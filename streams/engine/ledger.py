@@ -91,17 +91,22 @@ class Ledger:
         return counted_as
 
     def retract(self, survey: str, answer: Answer) -> None:
-        """Take an answer back out of the rows that it was counted in; dropped days are left alone."""
+        """Take an answer back out of the rows that it was counted in, as far as they are still there.
+
+        A row may be gone, or begun anew, though its day is kept: the retention was raised since, or a worker whose
+        clock goes ahead had the partition before.
+        """
         day = answer.responded_at // US_PER_DAY
         if answer.counted_as is False or day < self.oldest_day:
             return
         names = segment_names(answer.segments) if answer.counted_as is True else answer.counted_as
         for name in (ALL, *names):
-            row = self._row(self._series_of(survey, name), day)
+            row = self._known_row(self._series_of(survey, name), day)
+            if row is None:
+                continue
             for cell, amount in cells(answer):
                 left = row.cells.get(cell, 0) - amount
-                assert left >= 0, "an answer is only taken back from where it was counted"
-                if left:
+                if left > 0:
                     row.cells[cell] = left
                 else:
                     row.cells.pop(cell, None)
@@ -162,14 +167,24 @@ class Ledger:
         return series
 
     def _row(self, series: Series, day: int) -> Row:
+        row = self._known_row(series, day)
+        if row is None:
+            self._places.row_created(series.survey, series.segment)
+            row = self._keep(series, day, Row(counts_key(series.survey, series.segment, day), {}))
+        return row
+
+    def _known_row(self, series: Series, day: int) -> Row | None:
         row = series.days.get(day)
         if row is None:
             key = counts_key(series.survey, series.segment, day)
             stored = self._load(key)
-            if stored is None:
-                self._places.row_created(series.survey, series.segment)
-            row = series.days[day] = Row(key, COUNTS.decode(stored) if stored else {})
-            self._rows_in_memory += 1
+            if stored is not None:
+                row = self._keep(series, day, Row(key, COUNTS.decode(stored)))
+        return row
+
+    def _keep(self, series: Series, day: int, row: Row) -> Row:
+        series.days[day] = row
+        self._rows_in_memory += 1
         return row
 
     def _forget_rows(self) -> None:
