@@ -100,13 +100,17 @@ def facts(tally: Tally, seen: Observed) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
-    table.add_column(style="dim", no_wrap=True, overflow="ellipsis")
-    table.add_row("Records processed", f"{seen.processed:,}", pace)
-    table.add_row("Passives found", f"{found.total():,}", in_words(found))
-    table.add_row("Passives converted", f"{changed.total():,}", _converted_from(seen))
-    table.add_row("Detections withdrawn", f"{withdrawn.total():,}", in_words(withdrawn))
-    table.add_row("Dead letters", f"{dead.total():,}", in_words(dead))
+    table.add_column(style="dim")  # the one that gives way
+    table.add_row("Records processed", f"{seen.processed:,}", _one_line(pace))
+    table.add_row("Passives found", f"{found.total():,}", _one_line(in_words(found)))
+    table.add_row("Passives converted", f"{changed.total():,}", _one_line(_converted_from(seen)))
+    table.add_row("Detections withdrawn", f"{withdrawn.total():,}", _one_line(in_words(withdrawn)))
+    table.add_row("Dead letters", f"{dead.total():,}", _one_line(in_words(dead)))
     return table
+
+
+def _one_line(text: str) -> Text:
+    return Text(text, no_wrap=True, overflow="ellipsis")
 
 
 def _converted_from(seen: Observed) -> str:

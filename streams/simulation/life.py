@@ -15,7 +15,7 @@ from schemas.dead_letters import Reason
 from schemas.times import US_PER_DAY, US_PER_HOUR, US_PER_MINUTE, format_day, format_rfc3339
 from streams.simulation.answers import Given, amended_score, answer
 from streams.simulation.mishaps import mishap
-from streams.simulation.population import Answered, Customer, customer, populate
+from streams.simulation.population import Answered, Customer, customer
 from streams.simulation.rhythm import OFFICE_HOURS, Rhythm, arrivals
 
 REST_US = 25 * US_PER_DAY
@@ -34,7 +34,7 @@ class Simulated(NamedTuple):
     key: bytes | None
     value: bytes | None
     record_time_ms: int
-    """When it arrives, at least some hundred milliseconds after the answer."""
+    """When it arrives, at least some milliseconds after the answer."""
     kind: Kind
     reason: Reason | None = None
     """Of a broken one, the reason that it must be dead-lettered for."""
@@ -83,7 +83,7 @@ class Life:
         assert customers >= 1, "somebody must answer"
         self._seed = seed
         self._habits = habits
-        self._customers = populate(seed, customers)
+        self._customers = [customer(seed, number) for number in range(1, customers + 1)]
         self._numbers = count(customers + 1)
         self._pending: list[tuple[int, int, Simulated]] = []
         self._sequence = count()
@@ -136,8 +136,8 @@ class Life:
         return picked
 
     def _at_once(self) -> int:
-        """A delivery without delay: from 0.3 to 8 seconds."""
-        return int(self._rng.uniform(300_000, 8_000_000))
+        """A delivery without delay: under a second."""
+        return int(self._rng.uniform(50_000, 900_000))
 
     def _answer(self, index: int, at_us: int, delay_us: int) -> None:
         rng, who = self._rng, self._customers[index]
@@ -213,7 +213,7 @@ class Life:
     def _erase(self, index: int, now_us: int) -> None:
         """Somebody leaves for good; a new customer takes the place."""
         self._put(now_us + self._at_once(), self._customers[index].customer_id.encode(), None, "erasure")
-        self._customers[index] = customer(self._rng, next(self._numbers))
+        self._customers[index] = customer(self._seed, next(self._numbers))
 
     def _put(
         self, arrive_us: int, key: bytes | None, value: bytes | None, kind: Kind, reason: Reason | None = None

@@ -87,14 +87,9 @@ class Customer:
     """Time of the last answer in any survey."""
 
 
-def populate(seed: int, customers: int) -> list[Customer]:
-    """The same customers for the same seed, whenever their life is simulated."""
-    rng = Random(f"population {seed}")  # noqa: S311 - repeatable, not secret
-    return [customer(rng, number) for number in range(1, customers + 1)]
-
-
-def customer(rng: Random, number: int) -> Customer:
-    """A customer who has not answered yet."""
+def customer(seed: int, number: int) -> Customer:
+    """A customer who has not answered yet; the same for the same seed, whenever their life is simulated."""
+    rng = Random(f"customer {seed} {number}")  # noqa: S311 - repeatable, not secret
     country, industry, plan = _COUNTRY.pick(rng), _INDUSTRY.pick(rng), _PLAN.pick(rng)
     mood = 7.7 + COUNTRIES[country][1] + INDUSTRIES[industry][1] + PLANS[plan][1] + rng.gauss(0.0, 0.6)
     # Several people of one company answer; single users of the smallest plan have no account of their own.

@@ -116,6 +116,7 @@ def test_the_table_fits_small_and_large_terminals(
     console = Console(width=width, record=True, file=io.StringIO())
     rows = [row(12_345, window, segment) for window in WINDOWS for segment in SEGMENTS]
     exact = seen_of([*rows, *(row(2_345, window, survey_id="onboarding") for window in WINDOWS)])
+    exact.counters["nps_passive_detected_total"] = Counter({f"trigger_{number}": 12_345 for number in range(10)})
     exact.detected.extend([FOUND] * 4)
     exact.changed.extend([CHANGED] * 4)
     console.print(view(Stage("An hour", {"scores": "http://127.0.0.1:1/v1/scores"}), published, exact, width, height))
@@ -126,6 +127,7 @@ def test_the_table_fits_small_and_large_terminals(
     assert whole.count("+12 (+7…+15)") == windows, "rounded once, from the number itself"
     assert "50%" in whole
     assert sum("=" in line for line in lines) == segments
+    assert any(line.startswith("Passives found        123,450  trigger_0 12,345, ") for line in lines)
 
 
 def test_events_are_told_in_words() -> None:
