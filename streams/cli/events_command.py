@@ -50,25 +50,24 @@ def events(
             raise  # else it is how a tail ends
 
 
-def _sentence(event_type: str, time: str, data: dict[str, Any]) -> Any:
+def _sentence(event_type: str, time: str, data: Any) -> Any:
+    import json
+
     from rich.text import Text
 
-    name, colour = {
-        "nps.passive-detected.v1": ("passive-detected", "yellow"),
-        "nps.score-changed.v1": ("score-changed", "green"),
-        "nps.passive-withdrawn.v1": ("passive-withdrawn", "magenta"),
-    }[event_type]
-    match name:
-        case "passive-detected":
-            detail = f"{data['score']}  {data['trigger']}"
+    match event_type:
+        case "nps.passive-detected.v1":
+            colour, detail = "yellow", f"{data['score']}  {data['trigger']}"
             if data["previous_score"] is not None:
                 detail += f"  was {data['previous_score']}"
-        case "score-changed":
-            detail = f"{data['previous_score']} → {data['score']}  {data['change']}"
+        case "nps.score-changed.v1":
+            colour, detail = "green", f"{data['previous_score']} → {data['score']}  {data['change']}"
             if data["days_passive"] is not None:
                 detail += f"  after {data['days_passive']:.1f} days"
-        case _:
-            detail = f"{data['cause']}"
-    return Text.assemble(
-        (f"{time}  ", "dim"), (f"{name:<17}  ", colour), f"{data['customer_id']}  {data['survey_id']}  ", detail
-    )
+        case "nps.passive-withdrawn.v1":
+            colour, detail = "magenta", f"{data['cause']}"
+        case _:  # of another release, or another program's
+            return Text.assemble((f"{time}  ", "dim"), f"{event_type or 'no event'}  {json.dumps(data)}")
+    name = event_type.removeprefix("nps.").removesuffix(".v1")
+    who = f"{data['customer_id']}  {data['survey_id']}  "
+    return Text.assemble((f"{time}  ", "dim"), (f"{name:<17}  ", colour), who, detail)

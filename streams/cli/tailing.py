@@ -34,7 +34,8 @@ class Shown(NamedTuple):
     topic: str
     partition: int
     offset: int
-    data: dict[str, Any]
+    data: Any
+    """An object, of every event that a worker wrote."""
 
 
 async def tail(settings: Settings, wanted: Tail) -> AsyncIterator[Shown]:
@@ -87,5 +88,13 @@ def _shown(record: ConsumerRecord) -> Shown:
         topic=record.topic,
         partition=record.partition,
         offset=record.offset,
-        data=json.loads(record.value),
+        data=_data(record.value),
     )
+
+
+def _data(value: bytes | None) -> Any:
+    """The event's data; None for what another program wrote there that is no JSON."""
+    try:
+        return json.loads(value or b"null")
+    except ValueError:
+        return None

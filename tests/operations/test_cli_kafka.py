@@ -179,6 +179,16 @@ def test_events_shows_what_is_committed(environment: dict[str, str], topics: Top
     assert "ghost" not in text
 
 
+def test_events_gets_over_what_another_program_wrote(
+    environment: dict[str, str], topics: Topics, broker: Broker
+) -> None:
+    commit(broker, topics.passive_detected, [(b"c", b"\xff{", []), (b"c", None, []), passive_detected("c-1")])
+    dump = ("events", "--from-beginning", "--no-follow")
+    scores = [row["data"] and row["data"]["score"] for row in rows(run(environment, *dump, "--json"))]
+    assert (scores.count(None), scores.count(8)) == (2, 1)
+    assert run(environment, *dump).stdout.count("no event") == 2
+
+
 @pytest.fixture
 def tail(environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
