@@ -266,3 +266,15 @@ def test_a_worker_that_dies_ends_it_with_its_last_words(start: Any) -> None:
     assert demo.wait(STOPS_WITHIN_S) == 1
     assert "nps: the worker was killed by signal 9; its last lines:\n" in demo.err.read_text()
     assert demo.left_behind() == []
+
+
+@pytest.mark.kafka
+@pytest.mark.slow
+def test_killed_outright_it_still_leaves_no_process(start: Any) -> None:
+    demo = start("--seconds", "120")
+    demo.wait_for(" s  ")
+    demo.look()
+    demo.process.kill()
+    _, alive = psutil.wait_procs(demo.started, timeout=STOPS_WITHIN_S)
+    assert len(demo.started) >= 2
+    assert alive == []
