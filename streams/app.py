@@ -15,20 +15,26 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import Any, Never
 
 import uvloop
 from aiokafka.admin import AIOKafkaAdminClient
+from mode import Service
+from prometheus_client import CollectorRegistry
 
 from schemas.topics import Topics
 from streams.engine.app import ProcessorApp
 from streams.engine.config import EngineConfig
 from streams.engine.decider import DecidingConfig
-from streams.engine.observer import UnitReport
 from streams.engine.state_directory import Owner, StateDirectory
 from streams.engine.topics import RefusedToStart, ensure_topics, reach_broker
+from streams.http.endpoints import Endpoints
+from streams.http.server import HttpServer
+from streams.metrics import Metrics
 from streams.rules.decisions import RulesConfig
 from streams.scoreboard.board import Scoreboard
+from streams.scoreboard.publisher import ScorePublisher
 from streams.scoreboard.reader import CountsReader
 from streams.settings import Settings
 
@@ -39,32 +45,35 @@ LEAVE_TIMEOUT_S = 8.0
 """After SIGTERM, how long the last commits and the goodbye may take; what is not committed by then is read again."""
 
 
-class _Nobody:
-    def unit_committed(self, report: UnitReport) -> None: ...
-    def commit_failed(self, partition: int, result: str) -> None: ...
-    def partition_gone(self, partition: int) -> None: ...
-
-
 class Worker:
     """Everything that a worker process consists of."""
 
     def __init__(self, settings: Settings, partitions: int, probe: Callable[[str], None] | None = None) -> None:
         topics = Topics(settings.topic_prefix)
         config = engine_config(settings, topics, partitions, probe)
-        self.scoreboard = Scoreboard(settings.windows, partitions, lambda: time.time_ns() // 1000)
-        self.reader = CountsReader(self.scoreboard, config.kafka, topics.segment_counts, partitions)
-        self.scoreboard.attach(self.reader)
-        self.app = ProcessorApp(config, _Nobody(), self.scoreboard)
+        scoreboard = Scoreboard(settings.windows, partitions, lambda: time.time_ns() // 1000)
+        reader = CountsReader(scoreboard, config.kafka, topics.segment_counts, partitions)
+        scoreboard.attach(reader)
+        metrics = Metrics(CollectorRegistry(), scoreboard, version("nps-streams"))
+        self.app = ProcessorApp(config, metrics, scoreboard)
+        metrics.attach(self.app.engine)
+        endpoints = Endpoints(scoreboard, self.app.engine, metrics.render)
+        self._services: tuple[Service, ...] = (
+            HttpServer(settings.http_host, settings.http_port, endpoints.by_path()),
+            reader,
+            ScorePublisher(scoreboard, config.kafka, topics.segment_scores, settings.scores_interval_s),
+        )
 
     async def start(self) -> None:
-        """Start serving, reading and processing."""
-        await self.reader.start()
+        """Start serving, reading and processing. Raises CannotListen when the HTTP port is taken."""
+        for service in self._services:
+            await service.start()
         await self.app.start()
 
     async def stop(self) -> None:
         """Leave the group, committed; then stop the rest."""
         await self.app.leave()
-        await self.reader.stop()
+        await asyncio.gather(*(service.stop() for service in self._services))
 
 
 def engine_config(

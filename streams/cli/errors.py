@@ -15,6 +15,7 @@ EXPLAINED_ERRORS = (
     ("streams.engine.topics", "RefusedToStart"),
     ("streams.engine.state_directory", "StateDirectoryError"),
     ("streams.engine.formats", "NewerFormat"),
+    ("streams.http.server", "CannotListen"),
 )
 """Errors of other rooms whose message is a sentence for people."""
 

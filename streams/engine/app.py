@@ -34,6 +34,8 @@ class _Undecoded(faust.Schema):  # type: ignore[misc]
 class ProcessorApp(faust.App):  # type: ignore[misc]
     """A Faust app whose one agent takes batches of the responses topic and hands them to the engine."""
 
+    mundane_level = "debug"
+
     def __init__(self, config: EngineConfig, observer: EngineObserver, listener: CountsListener) -> None:
         self.kafka = config.kafka
         self.session_timeout_ms = config.session_timeout_ms

@@ -54,6 +54,8 @@ class Intake(Protocol):
 class BatchConsumer(driver.Consumer):  # type: ignore[misc]
     """Faust's consumer, fetching batches."""
 
+    mundane_level = "debug"
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._fetching = asyncio.Lock()
@@ -112,6 +114,8 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
 
 
 class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+    mundane_level = "debug"
+
     def _create_worker_consumer(self, transport: object) -> aiokafka.AIOKafkaConsumer:  # noqa: ARG002
         return aiokafka.AIOKafkaConsumer(
             **self.app.kafka,

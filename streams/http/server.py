@@ -47,6 +47,8 @@ class CannotListen(Exception):
 class HttpServer(Service):  # type: ignore[misc]
     """Serves endpoints by path."""
 
+    mundane_level = "debug"
+
     def __init__(self, host: str, port: int, endpoints: Mapping[str, Endpoint], **options: Any) -> None:
         """`port` 0 picks a free one."""
         super().__init__(**options)

@@ -111,6 +111,12 @@ AMENDMENTS: Final[tuple[Amendment, ...]] = (
 CONFIGURABLE_CHANGES: Final[tuple[str, ...]] = tuple(row.label for row in TRANSITIONS if row.provided is CONFIGURED)
 """What the setting of published changes may name."""
 
+TRIGGERS: Final[tuple[str, ...]] = (
+    *(row.label for row in TRANSITIONS if row.publishes == PASSIVE_DETECTED),
+    *(row.label for row in AMENDMENTS if row.publishes == PASSIVE_DETECTED),
+)
+"""Every `trigger` of a passive-detected."""
+
 
 def _by_scores() -> tuple[tuple[Transition, ...], ...]:
     row_of = {(row.before, row.after): row for row in TRANSITIONS}

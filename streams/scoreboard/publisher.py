@@ -72,6 +72,8 @@ class _Published:
 class ScorePublisher(Service):  # type: ignore[misc]
     """Publishes a scoreboard every interval, while this worker is the one to do so."""
 
+    mundane_level = "debug"
+
     def __init__(
         self, board: Scoreboard, kafka: Mapping[str, Any], topic: str, interval_s: float, **options: Any
     ) -> None:

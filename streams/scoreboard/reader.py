@@ -66,6 +66,8 @@ class _Followed:
 class CountsReader(Service):  # type: ignore[misc]
     """Feeds a scoreboard, to which it has to be attached. Implements `Follower`."""
 
+    mundane_level = "debug"
+
     def __init__(
         self, board: Scoreboard, kafka: Mapping[str, Any], topic: str, partitions: int, **options: Any
     ) -> None:
