@@ -77,6 +77,11 @@ def test_a_dead_letter_replayed_becomes_an_event(
         assert event["type"] == "nps.passive-detected.v1"
         assert (event["data"]["customer_id"], event["data"]["score"]) == (CUSTOMER, 8)
 
+        worker.wait_ready()
+        scores = json.loads(run("scores", "--segment", "all", "--window", "1d", "--json").stdout)
+        assert [(row["responses"], row["eights"]) for row in scores["scores"]] == [(1, 1)]
+        assert "relationship  all" in run("scores").stdout
+
         doctor = run("doctor", "--json")
         found = {row["check"]: row for row in json.loads(doctor.stdout)}
         assert doctor.exit_code == 0
