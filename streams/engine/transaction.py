@@ -27,7 +27,7 @@ BATCH_BYTES_MAX = 900 << 10
 """Of one batch of records, below the broker's default `message.max.bytes` (1,048,588)."""
 COMPRESS_ABOVE_BYTES = 256 << 10
 """A dead letter above it travels compressed: it came in within the broker's limit, perhaps compressed too, and leaves
-longer by its headers. (A journey may be larger: 32 answers with long comments are some 600 kB; its topic takes that.)"""
+longer by its headers. (A journey may be larger, 32 answers with long comments are some 600 kB; its topic takes it.)"""
 APPENDS_BETWEEN_YIELDS = 1_000
 """Records encoded into batches before other tasks get their turn (1 to 3 ms)."""
 CLOSE_TIMEOUT_S = 2.0
