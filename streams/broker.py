@@ -261,8 +261,10 @@ class Broker:
         self.start(timeout_s)
 
     def pause(self) -> None:
-        """Freeze the broker (SIGSTOP): its connections stay open and nothing answers."""
-        self._running().send_signal(signal.SIGSTOP)
+        """Freeze the broker (SIGSTOP): its connections stay open and nothing answers. Returns once all of it is."""
+        java = self._running()
+        java.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, java.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         """Let a paused broker go on (SIGCONT)."""
