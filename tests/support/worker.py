@@ -10,13 +10,15 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from prometheus_client.parser import text_string_to_metric_families
 
+ROOT = Path(__file__).parents[2]
+NPS_WORKER = ("streams.cli", "worker")
 STARTS_WITHIN_S = 60.0
 STOPS_WITHIN_S = 10.0
 
@@ -27,12 +29,14 @@ Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 class WorkerProcess:
     """`nps worker` in a subprocess. Use as a context manager: whatever happens, the process is gone at the end.
 
-    `environment` holds NPS_… settings; NPS_HTTP_PORT must be among them. What it writes goes to `log_file`.
+    `environment` holds NPS_… settings; NPS_HTTP_PORT must be among them. What it writes goes to `log_file`. `module`
+    names another module to run in its place, and its arguments.
     """
 
-    def __init__(self, environment: Mapping[str, str], log_file: Path) -> None:
+    def __init__(self, environment: Mapping[str, str], log_file: Path, module: Sequence[str] = NPS_WORKER) -> None:
         self.environment = dict(environment)
         self.log_file = log_file
+        self.module = tuple(module)
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -51,7 +55,8 @@ class WorkerProcess:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("NPS_")}
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "streams.cli", "worker"],
+                [sys.executable, "-m", *self.module],
+                cwd=ROOT,
                 env={**inherited, **self.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -88,6 +93,17 @@ class WorkerProcess:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
+
+    def freeze(self) -> None:
+        """Stop its clock (SIGSTOP): its connections stay open, it neither knows nor does anything."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+
+    def thaw(self) -> None:
+        """Let a frozen one go on (SIGCONT)."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
 
     def wait(self, timeout_s: float) -> int:
         """Wait until it ends by itself; return its exit status."""
@@ -129,7 +145,11 @@ class WorkerProcess:
 
     def last_words(self, lines: int = 40) -> str:
         """The end of its log."""
-        return "\n".join(self.log_file.read_text(errors="replace").splitlines()[-lines:])
+        return "\n".join(self.log().splitlines()[-lines:])
+
+    def log(self) -> str:
+        """All that it wrote, over all its starts."""
+        return self.log_file.read_text(errors="replace")
 
 
 def worker_environment(

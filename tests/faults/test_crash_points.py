@@ -1,0 +1,42 @@
+"""A worker that dies at any point of a commit loses nothing, repeats nothing and leaves nothing half done.
+
+A worker kills itself at one crash point, and after more input again, at another passing and so with the partitions in
+other states; then a healthy worker finishes. What `read_committed` readers see, and where the group stands, must equal
+the oracle.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from streams.broker import Broker
+from tests.support.corpus import corpus
+from tests.support.crashing_worker import CRASH_POINTS
+from tests.support.stage import PARTITIONS, stage_for
+
+RECORDS = 2_400
+
+
+@pytest.mark.parametrize(("point", "seed"), [(point, 21 + number) for number, point in enumerate(CRASH_POINTS)])
+def test_a_crash_at_any_point_of_a_commit_is_exact(
+    broker: Broker, unique: str, tmp_path: Path, point: str, seed: int
+) -> None:
+    stage = stage_for(broker.bootstrap_servers, unique, tmp_path).with_settings(session_timeout_ms="1500")
+    produced = list(corpus(seed, RECORDS, time.time_ns() // 1_000_000, "tables", PARTITIONS))
+    stage.create_topics()
+    # Each part has records of every partition, so a point is passed at least PARTITIONS times. The second one has no
+    # state to begin with; the healthy one goes on with the first one's, which is behind by then.
+    parts = [produced[:800], produced[800:1600], produced[1600:]]
+    for name, passing, part in (("first", PARTITIONS - 1, parts[0]), ("second", 2, parts[1])):
+        stage.publish(part)
+        with stage.worker(name, ("tests.support.crashing_worker", point, str(passing))) as crashing:
+            assert crashing.wait(30) == -signal.SIGKILL, crashing.last_words()
+    stage.publish(parts[2])
+    with stage.worker("first") as healthy:
+        stage.wait_until_done(healthy)
+        assert healthy.sigterm() == 0
+    stage.assert_topics_and_offsets(stage.oracles(produced))
