@@ -52,16 +52,17 @@ class Worker:
         topics = Topics(settings.topic_prefix)
         config = engine_config(settings, topics, partitions, probe)
         scoreboard = Scoreboard(settings.windows, partitions, lambda: time.time_ns() // 1000)
-        reader = CountsReader(scoreboard, config.kafka, topics.segment_counts, partitions)
-        scoreboard.attach(reader)
         metrics = Metrics(CollectorRegistry(), scoreboard, version("nps-streams"))
         self.app = ProcessorApp(config, metrics, scoreboard)
         metrics.attach(self.app.engine)
         endpoints = Endpoints(scoreboard, self.app.engine, metrics.render)
+        beacon = self.app.beacon  # what makes a service crash ends the worker
+        reader = CountsReader(scoreboard, config.kafka, topics.segment_counts, partitions, beacon=beacon)
+        scoreboard.attach(reader)
         self._services: tuple[Service, ...] = (
-            HttpServer(settings.http_host, settings.http_port, endpoints.by_path()),
+            HttpServer(settings.http_host, settings.http_port, endpoints.by_path(), beacon=beacon),
             reader,
-            ScorePublisher(scoreboard, config.kafka, topics.segment_scores, settings.scores_interval_s),
+            ScorePublisher(scoreboard, config.kafka, topics.segment_scores, settings.scores_interval_s, beacon=beacon),
         )
 
     async def start(self) -> None:

@@ -54,7 +54,7 @@ class ProcessorApp(faust.App):  # type: ignore[misc]
             broker_commit_livelock_soft_timeout=3600.0,
         )
         self.engine = Engine(config, observer, listener, lambda: self.consumer, self._partition_crashed)
-        self._crash: asyncio.Future[BaseException] | None = None
+        self._failure: asyncio.Future[BaseException] | None = None
         source = config.deciding.topics.responses
         self.agent(self.topic(source, schema=_Undecoded(), acks=False), name="responses")(self._deliver)
         self.on_partitions_revoked.connect(self._revoked, weak=False)
@@ -73,16 +73,16 @@ class ProcessorApp(faust.App):  # type: ignore[misc]
 
     async def crashed_with(self) -> BaseException:
         """Return, when it happens, what made processing impossible: of a partition, or of Faust's services."""
-        self._crash = asyncio.get_running_loop().create_future()
+        self._failure = asyncio.get_running_loop().create_future()
         faust_crashed = asyncio.create_task(self._crashed.wait())
-        await asyncio.wait([self._crash, faust_crashed], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([self._failure, faust_crashed], return_when=asyncio.FIRST_COMPLETED)
         faust_crashed.cancel()
-        return self._crash.result() if self._crash.done() else self.crash_reason
+        return self._failure.result() if self._failure.done() else self.crash_reason
 
     async def _partition_crashed(self, error: BaseException) -> None:
         logger.critical("processing can't go on", exc_info=error)
-        if self._crash is not None and not self._crash.done():
-            self._crash.set_result(error)
+        if self._failure is not None and not self._failure.done():
+            self._failure.set_result(error)
 
     def _new_transport(self) -> BatchTransport:
         return BatchTransport(self.conf.broker_consumer, self)
