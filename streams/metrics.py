@@ -1,8 +1,8 @@
 """The metrics of a worker, on a registry of its own.
 
-What happens is counted as the engine reports it (`EngineObserver`), once a unit of work and not once a record: two
-histograms take a whole unit at a time. What is, is looked at when somebody asks: partitions, lag, windows. So a partition
-that is lost takes its series with it.
+What happens is counted as the engine reports it (`EngineObserver`), once a unit of work and not once a record: the
+histograms take a whole unit at a time. What is, is looked at when somebody asks: partitions, lag, windows. So a
+partition that is lost takes its series with it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from prometheus_client.utils import floatToGoString
 
 from schemas.dead_letters import Reason
 from streams.engine.observer import EngineStatus, PartitionStatus, UnitReport
-from streams.rules.category import COUNTER_OF_SCORE
+from streams.rules.category import DETRACTORS, EIGHTS, PROMOTERS, SEVENS
 from streams.rules.transitions import CONFIGURABLE_CHANGES, TRIGGERS
 from streams.scoreboard.board import Scoreboard
 from streams.scoreboard.snapshot import Snapshot
@@ -31,8 +31,8 @@ OUTCOMES: Final = ("accepted", "late", "too_old", "duplicate", "amended", "erase
 WITHDRAWN_CAUSES: Final = ("corrected", "erased")
 SUPPRESSED_CAUSES: Final = ("cooldown", "stale")
 COMMIT_RESULTS: Final = ("committed", "aborted", "fenced")
-CATEGORIES: Final = ("detractor", "seven", "eight", "promoter")
-"""In the order of their counters."""
+CATEGORIES: Final = (("detractor", DETRACTORS), ("seven", SEVENS), ("eight", EIGHTS), ("promoter", PROMOTERS))
+"""Label and counter of a window's responses."""
 
 PROCESSING_BOUNDS_S: Final = (5e-6, 1e-5, 1.5e-5, 2e-5, 3e-5, 5e-5, 7.5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 1e-2, 0.1, 1)
 END_TO_END_BOUNDS_S: Final = (
@@ -212,7 +212,7 @@ class Metrics:
         """Return the exposition and its content type, as an Accept header prefers."""
         try:
             encode, content_type = choose_encoder(accept)
-        except ValueError:  # a version that is no version
+        except (TypeError, ValueError):  # the header names a version that is none
             encode, content_type = choose_encoder("")
         statuses = self._engine.partitions() if self._engine is not None else []
         snapshot = await self._board.refresh(SNAPSHOT_MAX_AGE_S)
@@ -236,8 +236,8 @@ class _Current(Collector):
         """Return all gauges."""
         view = self.view
         yield InfoMetricFamily("nps_build", "The release that runs.", {"version": self._version})
-        yield _gauge("nps_owned_partitions", "Partitions that this worker owns.", len(view.statuses))
-        yield _gauge(
+        yield GaugeMetricFamily("nps_owned_partitions", "Partitions that this worker owns.", len(view.statuses))
+        yield GaugeMetricFamily(
             "nps_scores_complete",
             "1 while the counts of every partition, of all workers, are known here, else 0.",
             int(view.scores_complete),
@@ -256,10 +256,6 @@ class _Current(Collector):
         yield _window_responses(view.snapshot)
 
 
-def _gauge(name: str, documentation: str, value: float) -> GaugeMetricFamily:
-    return GaugeMetricFamily(name, documentation, value)
-
-
 def _by_partition(name: str, documentation: str) -> GaugeMetricFamily:
     return GaugeMetricFamily(name, f"{documentation} Of each partition that this worker owns.", labels=["partition"])
 
@@ -274,6 +270,6 @@ def _window_responses(snapshot: Snapshot) -> GaugeMetricFamily:
     for place in snapshot.own_series.nonzero()[0].tolist():
         survey_id, segment = snapshot.series[place]
         for window, counters in zip(windows, snapshot.own[place].tolist(), strict=True):
-            for category, count in zip(CATEGORIES, counters, strict=False):
-                family.add_metric([survey_id, segment, window, category], count)
+            for category, counter in CATEGORIES:
+                family.add_metric([survey_id, segment, window, category], counters[counter])
     return family
