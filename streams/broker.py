@@ -322,7 +322,13 @@ class Broker:
         ]
         command += ["--standalone", "--cluster-id", cluster_id, "--config", "server.properties"]
         with self.log_file.open("ab") as log:
-            status = self._spawn(command, log.fileno()).wait(_FORMAT_TIMEOUT_S)
+            tool = self._spawn(command, log.fileno())
+        try:
+            status = tool.wait(_FORMAT_TIMEOUT_S)
+        except BaseException:  # interrupted, or too slow: it must not go on in a directory that may be removed
+            tool.kill()
+            tool.wait()
+            raise
         if status != 0:
             raise BrokerError(f"The broker's data directory could not be formatted: {self._last_words()}")
 
