@@ -66,8 +66,8 @@ def run(options: Options) -> bool:
         with _interruptible(), tempfile.TemporaryDirectory(prefix="nps-demo-", ignore_cleanup_errors=True) as folder:
             broker = Broker(Path(folder) / "broker")
             say("Starting Apache Kafka …")
-            broker.start()
             try:
+                broker.start()
                 return asyncio.run(_Show(options, Path(folder), broker).play())
             finally:
                 _ignore_signals()
