@@ -246,7 +246,7 @@ class Partition:
         await restore(config.kafka, self._store, self._journeys, self._counts, self._progress)
         self._checkpoint = self._store.checkpoint or Checkpoint(0, 0, 0)
         self._committed, note = await self._read_committed()
-        if note is NOTHING_COMMITTED and self._store.checkpoint is not None and self._progress.total:
+        if note is NOTHING_COMMITTED and next(self._store.scan(b"j"), None) is not None:
             logger.warning(
                 "partition %d: the group has no committed offset, yet the changelogs hold state (of another group, or "
                 "its offsets have expired): reading from the beginning, what is remembered stays remembered",
