@@ -181,6 +181,8 @@ def _configure_logging(level: str) -> None:
     if level.upper() != "DEBUG":
         for library in ("aiokafka", "faust", "mode"):
             logging.getLogger(library).setLevel(logging.WARNING)
+        # Brokers since 4.0 answer the first batches of a transaction with a retriable error while they verify it.
+        logging.getLogger("aiokafka.producer.sender").setLevel(logging.ERROR)
 
 
 def _tame_garbage_collection() -> None:
