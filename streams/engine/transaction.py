@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
+from aiokafka.errors import IllegalOperation, InvalidProducerEpoch, KafkaError, ProducerFenced
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
@@ -102,10 +102,10 @@ class Transactor:
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await self._commit(changelogs, produced, next_offset, note)
-        except (TimeoutError, KafkaError, AssertionError) as error:
-            # AssertionError: aiokafka asserts its state machine, and a fatal error of its sender task changes the state
-            # under a caller. Whatever it was, the transaction is not known to be committed.
-            raise _failure(error) from error
+        except (TimeoutError, KafkaError, AssertionError, IllegalOperation) as error:
+            # AssertionError and IllegalOperation: a fatal error of aiokafka's sender task changes the state of the
+            # transaction under a caller. Whatever it was, the transaction is not known to be committed.
+            raise _failure(self._ended_by() or error) from error
 
     async def _commit(
         self, changelogs: dict[str, Rows], produced: Sequence[Produced], next_offset: int | None, note: OffsetNote
@@ -137,6 +137,11 @@ class Transactor:
         await producer.commit_transaction()
         self._probe("after_commit")
         return ends
+
+    def _ended_by(self) -> BaseException | None:
+        """Return the error with which aiokafka's sender task ended the transaction, if it did."""
+        ended = self._producer._txn_manager.wait_for_transaction_end()
+        return ended.exception() if ended is not None and ended.done() and not ended.cancelled() else None
 
     async def _batches_of(self, rows: Rows) -> list[BatchBuilder]:
         """Pack changelog rows; a null value deletes its key."""

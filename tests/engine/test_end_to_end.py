@@ -17,25 +17,13 @@ from tests.support.comparing import assert_metrics, assert_score_rows, assert_sc
 from tests.support.corpus import corpus
 from tests.support.kafka_reading import latest_values, read_topic
 from tests.support.oracle import HOUR_US, total_counts
-from tests.support.stage import PARTITIONS, WINDOWS, Stage, now_us, stage_for
+from tests.support.stage import PARTITIONS, WINDOWS, Stage, now_us, stage_for, within
 from tests.support.worker import Samples
 
 
 @pytest.fixture
 def stage(broker: Broker, unique: str, tmp_path: Path) -> Callable[..., Stage]:
     return lambda segment_limit=10_000: stage_for(broker.bootstrap_servers, unique, tmp_path, segment_limit)
-
-
-def within(seconds: float, check: Callable[[], None]) -> None:
-    """Let `check` raise AssertionErrors for so long."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            return check()
-        except AssertionError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)
 
 
 @pytest.mark.parametrize(("seed", "segment_limit"), [(1, 10_000), (2, 12)])

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from streams.broker import Broker
+from tests.support import crashing_worker
 from tests.support.corpus import corpus
 from tests.support.crashing_worker import CRASH_POINTS
 from tests.support.stage import PARTITIONS, stage_for
@@ -33,7 +34,7 @@ def test_a_crash_at_any_point_of_a_commit_is_exact(
     parts = [produced[:800], produced[800:1600], produced[1600:]]
     for name, passing, part in (("first", PARTITIONS - 1, parts[0]), ("second", 2, parts[1])):
         stage.publish(part)
-        with stage.worker(name, ("tests.support.crashing_worker", point, str(passing))) as crashing:
+        with stage.worker(name, crashing_worker.module(point, passing)) as crashing:
             assert crashing.wait(30) == -signal.SIGKILL, crashing.last_words()
     stage.publish(parts[2])
     with stage.worker("first") as healthy:

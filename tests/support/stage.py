@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -127,3 +127,15 @@ def stage_for(bootstrap_servers: str, unique: str, directory: Path, segment_limi
 
 def now_us() -> int:
     return time.time_ns() // 1000
+
+
+def within(seconds: float, check: Callable[[], None]) -> None:
+    """Let `check` raise AssertionErrors for so long."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return check()
+        except AssertionError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)

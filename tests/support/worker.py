@@ -98,6 +98,11 @@ class WorkerProcess:
         """Stop its clock (SIGSTOP): its connections stay open, it neither knows nor does anything."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
+        self.wait_frozen()
+
+    def wait_frozen(self) -> None:
+        """Return once it stands still (or has ended), whoever stopped it."""
+        assert self.process is not None
         os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def thaw(self) -> None:
