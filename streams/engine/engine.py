@@ -42,6 +42,7 @@ class Engine:
         self._on_crash = on_crash
         self._partitions: dict[int, Partition] = {}
         self._admin: AIOKafkaAdminClient | None = None
+        self._admin_starting = asyncio.Lock()
         self._turn = asyncio.Lock()
         self._joined = False
         self._stopped = False
@@ -114,10 +115,15 @@ class Engine:
 
     async def committed(self, source: TopicPartition) -> Committed:
         """Ask the broker where the group stands."""
-        if self._admin is None:
-            admin = AIOKafkaAdminClient(**self._config.kafka)
-            await admin.start()
-            self._admin = admin
+        async with self._admin_starting:
+            if self._admin is None:
+                admin = AIOKafkaAdminClient(**self._config.kafka)
+                try:
+                    await admin.start()
+                except BaseException:  # a partition that is taken away while it asks is cancelled
+                    await admin.close()
+                    raise
+                self._admin = admin
         known = (await self._admin.list_consumer_group_offsets(self._config.group_id, partitions=[source])).get(source)
         beginning = (await self._consumer().earliest_offsets(source))[source]
         end = (await self._consumer().highwaters(source))[source]

@@ -183,14 +183,17 @@ class Partition:
     # --- life ---------------------------------------------------------------------------------------------------------
 
     async def _live(self) -> None:
-        retry_s = RETRY_MIN_S
+        retry_s, failed = RETRY_MIN_S, False
         while True:
             try:
+                if failed:  # opening fences whoever holds the partition: first make sure that it is still ours to open
+                    await self._positions.still_member()
                 await self._open()
                 retry_s = RETRY_MIN_S
                 await self._process()
                 return
             except (TransactionFailed, KafkaError, OSError) as error:
+                failed = True
                 await self._let_go()
                 if isinstance(error, TransactionFailed):
                     self._observer.commit_failed(self.number, "fenced" if isinstance(error, Fenced) else "aborted")
@@ -206,8 +209,6 @@ class Partition:
                 return
             await asyncio.sleep(retry_s)
             retry_s = min(2 * retry_s, RETRY_MAX_S)
-            # Opening fences whoever holds the partition: first make sure that it is still ours to open.
-            await self._positions.still_member()
 
     async def _let_go(self) -> None:
         """Drop what is not committed, and the producer."""
