@@ -113,11 +113,11 @@ class ScorePublisher(Service):  # type: ignore[misc]
         await self._resign()
 
     def _is_publisher(self) -> bool:
-        return self._board.owns(FIRST_PARTITION) and self._board.complete
+        return self._board.owns(FIRST_PARTITION)
 
     async def _publish(self, snapshot: Snapshot) -> None:
         if not snapshot.complete:
-            return
+            return  # what was published stays true as of then; the next round may know more
         hour = snapshot.as_of_us // US_PER_HOUR
         producer = await self._started_producer()
         published = self._published
