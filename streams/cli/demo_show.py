@@ -22,7 +22,7 @@ from streams.cli import kafka
 from streams.cli.console import say, stdout
 from streams.cli.demo_check import checks
 from streams.cli.demo_observed import Observer
-from streams.cli.demo_view import Stage, facts, plain_line, scores, view
+from streams.cli.demo_view import Stage, facts, newest, plain_line, scores, view
 from streams.cli.demo_worker import WorkerProcess
 from streams.cli.simulated_feed import KafkaSink, at_speed, feed
 from streams.cli.stopping import STOP_SIGNALS, stop_on_signals
@@ -220,7 +220,7 @@ class _Show:
         """The last table and, unless it was stopped, whether everything published was counted."""
         seen = self._observer.seen
         width = WIDTH_IF_PLAIN if self._options.plain else self._console.width
-        for part in (scores(seen, width), "", facts(sink.tally, seen), ""):
+        for part in (scores(seen, width), "", facts(sink.tally, seen), "", newest(seen), ""):
             self._console.print(part)
         if interrupted:
             say("Stopped before the end.")
