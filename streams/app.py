@@ -31,6 +31,7 @@ from streams.engine.state_directory import Owner, StateDirectory
 from streams.engine.topics import RefusedToStart, ensure_topics, reach_broker
 from streams.http.endpoints import Endpoints
 from streams.http.server import HttpServer
+from streams.logs import configure_logging
 from streams.metrics import Metrics
 from streams.rules.decisions import RulesConfig
 from streams.scoreboard.board import Scoreboard
@@ -138,7 +139,7 @@ def run_worker(settings: Settings, probe: Callable[[str], None] | None = None) -
     Exits by itself, because Faust's threads would hold the interpreter for another minute. Raises (before anything
     runs) what `prepare` raises.
     """
-    _configure_logging(settings.log_level)
+    configure_logging(settings.log_level)
     _tame_garbage_collection()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         code = runner.run(_run(settings, probe))
@@ -172,17 +173,6 @@ async def _run(settings: Settings, probe: Callable[[str], None] | None) -> int:
         logger.critical("stopped because of: %s", crashed.result())
         return 1
     return 0
-
-
-def _configure_logging(level: str) -> None:
-    logging.basicConfig(
-        level=level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
-    )
-    if level.upper() != "DEBUG":
-        for library in ("aiokafka", "faust", "mode"):
-            logging.getLogger(library).setLevel(logging.WARNING)
-        # Brokers since 4.0 answer the first batches of a transaction with a retriable error while they verify it.
-        logging.getLogger("aiokafka.producer.sender").setLevel(logging.ERROR)
 
 
 def _tame_garbage_collection() -> None:
