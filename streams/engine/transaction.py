@@ -92,6 +92,8 @@ class Transactor:
                 await self._producer.start()
         except TimeoutError as error:
             raise TransactionFailed("the transaction coordinator did not answer in time") from error
+        except AssertionError as error:  # of aiokafka: a broker that has just come back names no brokers for a moment
+            raise TransactionFailed(f"the transaction coordinator was not found: {error}") from error
 
     async def commit(
         self, changelogs: dict[str, Rows], produced: Sequence[Produced], next_offset: int | None, note: OffsetNote
@@ -200,4 +202,6 @@ def _failure(error: BaseException) -> TransactionFailed:
         if isinstance(cause, ProducerFenced | InvalidProducerEpoch):
             return Fenced("another worker took the partition over, or the transaction timed out")
         cause = cause.__cause__ or cause.__context__
+    if isinstance(error, TimeoutError):
+        return TransactionFailed("the broker did not answer in time")
     return TransactionFailed(f"{type(error).__name__}: {error}")

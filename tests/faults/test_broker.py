@@ -1,0 +1,48 @@
+"""The broker dies or stands still under load: the worker waits, goes on, and what it writes stays exact."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from streams.broker import Broker
+from tests.support.corpus import corpus
+from tests.support.pacing import paced
+from tests.support.stage import PARTITIONS, stage_for
+
+
+def _restarted(broker: Broker) -> None:
+    broker.kill()
+    time.sleep(2)
+    broker.start()
+
+
+def _frozen(broker: Broker) -> None:
+    broker.pause()
+    time.sleep(6)
+    broker.resume()
+
+
+@pytest.mark.parametrize(("fail", "seed"), [(_restarted, 51), (_frozen, 52)])
+def test_a_broker_that_fails_under_load(
+    fresh_broker: Broker, unique: str, tmp_path: Path, fail: Callable[[Broker], None], seed: int
+) -> None:
+    """It stands still for longer than a session and a transaction may take, so both have timed out when it goes on."""
+    stage = stage_for(fresh_broker.bootstrap_servers, unique, tmp_path).with_settings(
+        session_timeout_ms="2000", transaction_timeout_ms="4000"
+    )
+    produced = list(corpus(seed, 4_000, time.time_ns() // 1_000_000, "tables", PARTITIONS))
+    with stage.worker() as worker, ThreadPoolExecutor(1) as background:
+        worker.wait_ready()
+        publishing = background.submit(stage.publish, paced(produced, per_second=300))
+        time.sleep(2)
+        fail(fresh_broker)
+        assert not publishing.done()
+        publishing.result()
+        stage.wait_until_done(worker)
+        assert worker.sigterm() == 0
+    stage.assert_topics_and_offsets(stage.oracles(produced))
