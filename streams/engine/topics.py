@@ -16,6 +16,8 @@ logger = logging.getLogger(__name__)
 
 WAITING_LOG_INTERVAL_S = 5.0
 RETRY_INTERVAL_S = 1.0
+ATTEMPT_TIMEOUT_S = 5.0
+"""A broker that takes the connection and then says nothing is given up on after this."""
 CREATED_TIMEOUT_S = 30.0
 
 
@@ -32,7 +34,8 @@ async def reach_broker(kafka: dict[str, Any], wait_s: float) -> AIOKafkaAdminCli
         admin = AIOKafkaAdminClient(**kafka)
         client_log.setLevel(logging.CRITICAL)  # the client would report every attempt, several times
         try:
-            await admin.start()
+            async with asyncio.timeout(ATTEMPT_TIMEOUT_S):
+                await admin.start()
             return admin
         except (KafkaError, OSError) as error:
             await admin.close()
@@ -82,6 +85,8 @@ async def ensure_topics(
         )
         logger.info("created topics: %s", ", ".join(spec.name for spec in missing))
         await _until_visible(admin, topics)
+        # Another worker may have been quicker, with another number of partitions: what is there now decides.
+        return await ensure_topics(admin, topics, partitions, replication_factor, create=False)
     return count
 
 
