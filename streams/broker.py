@@ -147,7 +147,8 @@ def stop_broker(data_dir: Path, timeout_s: float = 20) -> RunningBroker | None:
 class Broker:
     """One broker on one data directory. Not for use from two threads at once.
 
-    `port` and `controller_port`: None takes the ones that this data directory had before, else free ones.
+    `port` and `controller_port`: None takes the ones that this data directory had before, else free ones. `listeners`:
+    further ones beside PLAINTEXT, name → security protocol, on loopback and free ports too (see `address_of`).
     `extra_properties` are put last into server.properties, so they win.
     """
 
@@ -157,6 +158,7 @@ class Broker:
         *,
         port: int | None = None,
         controller_port: int | None = None,
+        listeners: Mapping[str, str] | None = None,
         heap_min: str = "512m",
         heap_max: str = "1g",
         extra_properties: Mapping[str, str] | None = None,
@@ -166,6 +168,8 @@ class Broker:
         before = _ports_before(self.data_dir)
         self.port = port or before.get("PLAINTEXT") or free_port()
         self.controller_port = controller_port or before.get("CONTROLLER") or free_port()
+        self._protocols = dict(listeners or {})
+        self._ports = {name: before.get(name) or free_port() for name in self._protocols}
         self._heap = [f"-Xms{heap_min}", f"-Xmx{heap_max}"]
         self._extra_properties = dict(extra_properties or {})
         self._detached = detached
@@ -176,6 +180,10 @@ class Broker:
     def bootstrap_servers(self) -> str:
         """The address for clients, host:port."""
         return f"{HOST}:{self.port}"
+
+    def address_of(self, listener: str) -> str:
+        """The address for clients of a further listener, host:port."""
+        return f"{HOST}:{self._ports[listener]}"
 
     @property
     def pid(self) -> int:
@@ -285,10 +293,14 @@ class Broker:
         (self.data_dir / "broker.json").unlink(missing_ok=True)
 
     def _properties(self) -> str:
-        plaintext, controller = f"{HOST}:{self.port}", f"{HOST}:{self.controller_port}"
+        addresses = {"PLAINTEXT": self.bootstrap_servers, **{name: self.address_of(name) for name in self._ports}}
+        protocols = {"PLAINTEXT": "PLAINTEXT", "CONTROLLER": "PLAINTEXT", **self._protocols}
+        controller = f"{HOST}:{self.controller_port}"
+        for_clients = ",".join(f"{name}://{address}" for name, address in addresses.items())
         added = {
-            "listeners": f"PLAINTEXT://{plaintext},CONTROLLER://{controller}",
-            "advertised.listeners": f"PLAINTEXT://{plaintext}",
+            "listeners": f"{for_clients},CONTROLLER://{controller}",
+            "advertised.listeners": for_clients,
+            "listener.security.protocol.map": ",".join(f"{name}:{protocol}" for name, protocol in protocols.items()),
             "controller.quorum.bootstrap.servers": controller,
             **self._extra_properties,
         }

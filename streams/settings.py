@@ -317,10 +317,20 @@ class Settings(BaseSettings):
                 password = self.ssl_key_password.get_secret_value() if self.ssl_key_password else ""
                 context.load_cert_chain(self.ssl_cert_file, self.ssl_key_file, password)
         except (ssl.SSLError, OSError) as error:
-            raise SettingsError(
-                [f"{variable}: cannot be used ({getattr(error, 'reason', None) or error.strerror})"]
-            ) from None
+            if variable == "NPS_SSL_CERT_FILE" and self._key_is_locked():
+                problem = "NPS_SSL_KEY_PASSWORD: must be set to what opens NPS_SSL_KEY_FILE"
+            else:
+                problem = f"{variable}: cannot be used ({getattr(error, 'reason', None) or error.strerror})"
+            raise SettingsError([problem]) from None
         return context
+
+    def _key_is_locked(self) -> bool:
+        key_file = self.ssl_key_file or self.ssl_cert_file
+        assert key_file is not None, "asked only where there is one"
+        try:
+            return b"ENCRYPTED" in key_file.read_bytes()
+        except OSError:
+            return False
 
 
 def _split(text: str) -> list[str]:

@@ -22,6 +22,7 @@ from aiokafka.errors import (
 from aiokafka.structs import ConsumerRecord
 
 from streams.cli.console import Failure
+from streams.engine.refusals import refusal
 from streams.settings import Settings
 
 CLIENT_ID = "nps-cli"
@@ -62,13 +63,14 @@ async def connected(settings: Settings, client: C) -> AsyncIterator[C]:
     """Start the client, stop it afterwards.
 
     Raises:
-        Failure: no broker answers.
+        Failure: no broker answers, or those that do refuse our settings.
     """
     try:
         try:
             await client.start()
         except (KafkaError, OSError) as error:
-            raise Failure(unreachable(settings, error)) from None
+            refused = await refusal(settings.kafka())
+            raise Failure(refused.sentence if refused else unreachable(settings, error)) from None
         yield client
     finally:
         await (client.close() if isinstance(client, AIOKafkaAdminClient) else client.stop())  # type: ignore[attr-defined]

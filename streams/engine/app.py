@@ -31,10 +31,17 @@ class _Undecoded(faust.Schema):  # type: ignore[misc]
         return message.value
 
 
+class _ConsumerOnly(faust.App.BootStrategy):  # type: ignore[misc]
+    """Our transactions write everything: Faust's producer would be one more connection, and without our security."""
+
+    enable_kafka_producer = False
+
+
 class ProcessorApp(faust.App):  # type: ignore[misc]
     """A Faust app whose one agent takes batches of the responses topic and hands them to the engine."""
 
     mundane_level = "debug"
+    BootStrategy = _ConsumerOnly
 
     def __init__(self, config: EngineConfig, observer: EngineObserver, listener: CountsListener) -> None:
         self.kafka = config.kafka

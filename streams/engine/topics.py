@@ -11,6 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from schemas.topics import Topics
+from streams.engine.refusals import refusal
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ class RefusedToStart(Exception):
 
 
 async def reach_broker(kafka: dict[str, Any], wait_s: float) -> AIOKafkaAdminClient:
-    """Return a started admin client, retrying for `wait_s` seconds. Raises RefusedToStart."""
+    """Return a started admin client, retrying for `wait_s` seconds where waiting can help. Raises RefusedToStart."""
     began = next_log = time.monotonic()
     client_log = logging.getLogger("aiokafka")
     client_level = client_log.level
@@ -39,15 +40,21 @@ async def reach_broker(kafka: dict[str, Any], wait_s: float) -> AIOKafkaAdminCli
             return admin
         except (KafkaError, OSError) as error:
             await admin.close()
+            refused = await refusal(kafka)
+            if refused is not None and refused.final:
+                raise RefusedToStart(refused.sentence) from error
             waited_s = time.monotonic() - began
             if waited_s >= wait_s:
                 raise RefusedToStart(
-                    f"no Kafka broker answers at {kafka['bootstrap_servers']} (tried for {waited_s:.0f} s): "
-                    "check NPS_BOOTSTRAP_SERVERS and the security settings, or start one with `nps broker start`"
+                    refused.sentence
+                    if refused is not None
+                    else f"no Kafka broker answers at {kafka['bootstrap_servers']} (tried for {waited_s:.0f} s): "
+                    "check NPS_BOOTSTRAP_SERVERS and NPS_SECURITY_PROTOCOL, or start one with `nps broker start`"
                 ) from error
             if time.monotonic() >= next_log:
                 next_log += WAITING_LOG_INTERVAL_S
-                logger.warning("waiting for a Kafka broker at %s", kafka["bootstrap_servers"])
+                why = f": {refused.sentence}" if refused is not None else ""
+                logger.warning("waiting for a Kafka broker at %s%s", kafka["bootstrap_servers"], why)
         finally:
             client_log.setLevel(client_level)
         await asyncio.sleep(min(RETRY_INTERVAL_S, max(wait_s - waited_s, 0)))
