@@ -15,7 +15,7 @@ from streams.engine import formats
 from streams.engine.formats import Format
 from streams.rules.journey import Answer
 from tests.support.kafka_reading import latest_values
-from tests.support.oracle import ANONYMOUS_MEMORY_MS, PartitionOracle
+from tests.support.oracle import ANONYMOUS_MEMORY_MS, OracleDeadLetter, PartitionOracle
 from tests.support.oracle_events import CHANGED, DAY_US, DETECTED, WITHDRAWN, Kept, OracleEvent, Row
 from tests.support.oracle_reading import Record, read_time
 from tests.support.oracle_scores import retained, score_rows
@@ -23,6 +23,7 @@ from tests.support.worker import Samples
 
 Oracles = Mapping[int, PartitionOracle]
 Log = Mapping[int, Sequence[Record]]
+Changelog = Mapping[int, Iterable[Record]]
 ReadTopic = Callable[[str], Log]
 
 TIMES = {"responded_at", "previous_responded_at", "passive_since", "detected_at", "ce_time"}
@@ -96,23 +97,29 @@ def assert_dead_letters(log: Log, input_topic: str, oracles: Oracles) -> None:
             (letter.record.key, letter.record.value) for letter in oracle.dead_letters
         ], f"dead letters of partition {partition}"
         for letter, expected in zip(found, oracle.dead_letters, strict=True):
-            original = tuple(expected.record.headers)
-            where = f"dead letter of offset {expected.record.offset} of partition {partition}"
-            assert letter.headers[: len(original)] == original, f"{where}: original headers"
-            appended = letter.headers[len(original) :]
-            assert sorted(name for name, _ in appended) == sorted(APPENDED), f"{where}: {appended}"
-            said = {name: (value or b"").decode() for name, value in appended}
-            message = said.pop("__connect.errors.exception.message")
-            assert said.pop("__connect.errors.exception.class.name"), where
-            assert said == {
-                "nps.error.reason": expected.reason,
-                "__connect.errors.topic": input_topic,
-                "__connect.errors.partition": str(partition),
-                "__connect.errors.offset": str(expected.record.offset),
-            }, where
-            assert message, where
-            assert expected.field is None or expected.field in message, f"{where}: {message!r} names no field"
-            assert _is_discreet(message, expected.record), f"{where}: {message!r} repeats what the record holds"
+            assert_dead_letter(letter, expected, input_topic)
+
+
+def assert_dead_letter(letter: Record, expected: OracleDeadLetter, input_topic: str) -> None:
+    record = expected.record
+    where = f"dead letter of offset {record.offset} of partition {record.partition}"
+    assert (letter.key, letter.value) == (record.key, record.value), where
+    original = tuple(record.headers)
+    assert letter.headers[: len(original)] == original, f"{where}: original headers"
+    appended = letter.headers[len(original) :]
+    assert sorted(name for name, _ in appended) == sorted(APPENDED), f"{where}: {appended}"
+    said = {name: (value or b"").decode() for name, value in appended}
+    message = said.pop("__connect.errors.exception.message")
+    assert said.pop("__connect.errors.exception.class.name"), where
+    assert said == {
+        "nps.error.reason": expected.reason,
+        "__connect.errors.topic": input_topic,
+        "__connect.errors.partition": str(record.partition),
+        "__connect.errors.offset": str(record.offset),
+    }, where
+    assert message, where
+    assert expected.field is None or expected.field in message, f"{where}: {message!r} names no field"
+    assert _is_discreet(message, record), f"{where}: {message!r} repeats what the record holds"
 
 
 def _is_discreet(message: str, record: Record) -> bool:
@@ -123,7 +130,7 @@ def _is_discreet(message: str, record: Record) -> bool:
 # Changelogs
 
 
-def assert_journeys(log: Log, oracles: Oracles) -> None:
+def assert_journeys(log: Changelog, oracles: Oracles) -> None:
     for partition, oracle in oracles.items():
         customers: dict[tuple[str, str], Any] = {}
         anonymous: dict[tuple[str, str], Any] = {}
@@ -177,7 +184,7 @@ def decoded(stored_format: Format[Any], value: bytes) -> Any:
     return stored_format.decode(value)
 
 
-def assert_counts(log: Log, oracles: Oracles, now_us: int, retention_days: int) -> None:
+def assert_counts(log: Changelog, oracles: Oracles, now_us: int, retention_days: int) -> None:
     """Cells that count something, of days that are not about to be dropped."""
     for partition, oracle in oracles.items():
         found: dict[Row, list[int]] = {}

@@ -6,7 +6,7 @@ Every wait is bounded by a timeout in seconds; what takes longer raises TimeoutE
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import closing
 from typing import Any
 
@@ -51,17 +51,32 @@ def end_offsets(bootstrap_servers: str, topic: str, timeout_s: float = TIMEOUT_S
 def committed_offsets(
     bootstrap_servers: str, group_id: str, topic: str, timeout_s: float = TIMEOUT_S
 ) -> dict[int, int | None]:
-    """Partition → the group's committed offset, None where it has none. Does not join the group."""
+    """Partition → the group's committed offset, None where it has none. Does not join the group.
+
+    Offsets of open transactions don't count, and are not waited for, as `read_committed` would.
+    """
     positions = [TopicPartition(topic, partition) for partition in partitions_of(bootstrap_servers, topic, timeout_s)]
-    with closing(_consumer(bootstrap_servers, group_id)) as consumer:
+    settings = {"isolation.level": "read_uncommitted"}
+    with closing(_consumer(bootstrap_servers, group_id, **settings)) as consumer:
         found = consumer.committed(positions, timeout=timeout_s)
         return {position.partition: position.offset if position.offset >= 0 else None for position in found}
 
 
-def read_records(bootstrap_servers: str, topic: str, timeout_s: float = TIMEOUT_S, **settings: Any) -> Iterator[Record]:
-    """Yield what a `read_committed` reader sees from each partition's beginning to its end, in order per partition."""
+def read_records(
+    bootstrap_servers: str,
+    topic: str,
+    timeout_s: float = TIMEOUT_S,
+    only: Collection[int] | None = None,
+    **settings: Any,
+) -> Iterator[Record]:
+    """Yield what a `read_committed` reader sees from each partition's beginning to its end, in order per partition.
+
+    `only` names the partitions to read. What the caller does in between counts for the timeout.
+    """
     partitions = partitions_of(bootstrap_servers, topic, timeout_s)
     assert partitions, f"{topic} does not exist"
+    if only is not None:
+        partitions = [partition for partition in partitions if partition in only]
     deadline = time.monotonic() + timeout_s
     settings = {"enable.partition.eof": True, **settings}
     with closing(_consumer(bootstrap_servers, "reads-records", **settings)) as consumer:

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
+STEP_S = 0.005  # sleeping for less costs more than it is worth
 
 
 def paced(items: Iterable[T], per_second: float) -> Iterator[T]:
-    """Yield items no faster than so many a second."""
+    """Yield items at no more than so many a second."""
     began = time.monotonic()
     for number, item in enumerate(items):
         ahead_s = number / per_second - (time.monotonic() - began)
-        if ahead_s > 0:
+        if ahead_s > STEP_S:
             time.sleep(ahead_s)
         yield item

@@ -102,7 +102,13 @@ class Stage:
         )
 
 
-def stage_for(bootstrap_servers: str, unique: str, directory: Path, segment_limit: int = 10_000) -> Stage:
+def stage_for(
+    bootstrap_servers: str,
+    unique: str,
+    directory: Path,
+    segment_limit: int = 10_000,
+    partitions: int = PARTITIONS,
+) -> Stage:
     """A stage with topics `<unique>.…` and the group `<unique>`."""
     return Stage(
         bootstrap_servers,
@@ -110,7 +116,7 @@ def stage_for(bootstrap_servers: str, unique: str, directory: Path, segment_limi
         unique,
         directory,
         OracleConfig(
-            partitions=PARTITIONS,
+            partitions=partitions,
             transitions=frozenset(TRANSITIONS),
             crosses=CROSSES,
             segment_limit=segment_limit,
