@@ -1,4 +1,4 @@
-"""A store comes to the committed end of its changelogs: whole, by the tail alone, or anew where it can't be continued."""
+"""A store comes to the committed end of its changelogs: whole, by the tail, or anew where it can not be continued."""
 
 from __future__ import annotations
 
