@@ -56,7 +56,8 @@ class Worker:
         metrics = Metrics(CollectorRegistry(), scoreboard, version("nps-streams"))
         self.app = ProcessorApp(config, metrics, scoreboard)
         metrics.attach(self.app.engine)
-        endpoints = Endpoints(scoreboard, self.app.engine, metrics.render)
+        token = settings.http_token.get_secret_value() if settings.http_token is not None else None
+        endpoints = Endpoints(scoreboard, self.app.engine, metrics.render, token)
         beacon = self.app.beacon  # what makes a service crash ends the worker
         reader = CountsReader(scoreboard, config.kafka, topics.segment_counts, partitions, beacon=beacon)
         scoreboard.attach(reader)

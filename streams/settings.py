@@ -28,9 +28,11 @@ MAX_SEGMENT_CROSSES = 32
 MAX_NAMES_IN_CROSS = 8  # a response has no more segments
 LONGEST_TOPIC_SUFFIX = "internal.segment-counts"
 MAX_TOPIC_NAME_CHARS = 249
+MIN_TOKEN_CHARS = 16
 INTO_PASSIVE = frozenset({"detractor_to_passive", "promoter_to_passive", "passive_to_passive"})
 
 _SEGMENT_NAME = re.compile(SEGMENT_NAME)
+_BEARER_TOKEN = re.compile(rf"(?=.{{{MIN_TOKEN_CHARS}}})[A-Za-z0-9._~+/-]+=*")  # RFC 6750
 _BOOTSTRAP_SERVER = re.compile(r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})")
 
 _MESSAGES = {  # by pydantic's error type
@@ -84,6 +86,9 @@ class Settings(BaseSettings):
     state_dir: Path = _setting(Path(".nps/state"), "Directory of the local state; deleting it loses nothing")
     http_host: str = _setting("127.0.0.1", "Address that a worker's HTTP endpoints listen on", min_length=1)
     http_port: int = _setting(6066, "Port of a worker's HTTP endpoints; 0 picks a free one", ge=0, le=65_535)
+    http_token: SecretStr | None = _setting(
+        None, "Bearer token that `/v1` asks for; not asked for when not set; never shown"
+    )
     commit_interval_ms: int = _setting(
         100, "Time between the commits of a partition; less is sooner visible but more work", "ms", ge=10, le=60_000
     )
@@ -188,12 +193,29 @@ class Settings(BaseSettings):
         return value
 
     @field_validator(
-        *("sasl_username", "sasl_password", "ssl_ca_file", "ssl_cert_file", "ssl_key_file", "ssl_key_password"),
+        *(
+            "http_token",
+            "sasl_username",
+            "sasl_password",
+            "ssl_ca_file",
+            "ssl_cert_file",
+            "ssl_key_file",
+            "ssl_key_password",
+        ),
         mode="before",
     )
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value  # compose files and manifests pass optional variables on empty
+
+    @field_validator("http_token")
+    @classmethod
+    def _check_http_token(cls, token: SecretStr | None) -> SecretStr | None:
+        if token is not None and _BEARER_TOKEN.fullmatch(token.get_secret_value()) is None:
+            raise ValueError(
+                f"must be at least {MIN_TOKEN_CHARS} characters: letters, digits and -._~+/, with = at the end"
+            )
+        return token
 
     @field_validator("topic_prefix")
     @classmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -17,6 +17,13 @@ REFRESH_S = 2.0
 TIMEOUT_S = 10.0
 NONE = "-"
 EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - to connect to, not to bind
+
+
+class Worker(NamedTuple):
+    """Whom to ask."""
+
+    address: str
+    token: str | None
 
 
 def scores(
@@ -37,36 +44,39 @@ def scores(
 
     from streams.settings import Settings
 
-    address = (url or _worker(Settings.from_environment())).rstrip("/")
+    settings = Settings.from_environment()
+    worker = Worker(
+        (url or _worker(settings)).rstrip("/"), settings.http_token.get_secret_value() if settings.http_token else None
+    )
     filters = {"survey_id": survey, "segment": segment, "window": window}
     query = {name: value for name, value in filters.items() if value is not None}
     try:
-        asyncio.run(_watch(address, query, as_json) if watch else _once(address, query, as_json))
+        asyncio.run(_watch(worker, query, as_json) if watch else _once(worker, query, as_json))
     except KeyboardInterrupt:
         if not watch:
             raise  # else it is how watching ends
 
 
-async def _once(address: str, query: dict[str, str], as_json: bool) -> None:
-    answer = await fetch(address, query)
+async def _once(worker: Worker, query: dict[str, str], as_json: bool) -> None:
+    answer = await fetch(worker, query)
     if as_json:
         show_json(answer)
     else:
         show(table(answer))
 
 
-async def _watch(address: str, query: dict[str, str], as_json: bool) -> None:
+async def _watch(worker: Worker, query: dict[str, str], as_json: bool) -> None:
     import asyncio
 
     if as_json:
         while True:
-            show_json_line(await fetch(address, query))
+            show_json_line(await fetch(worker, query))
             await asyncio.sleep(REFRESH_S)
     from rich.live import Live
 
     with Live(console=stdout(), auto_refresh=False) as live:
         while True:
-            live.update(table(await fetch(address, query)), refresh=True)
+            live.update(table(await fetch(worker, query)), refresh=True)
             await asyncio.sleep(REFRESH_S)
 
 
@@ -77,7 +87,7 @@ def _worker(settings: Settings) -> str:
     return f"http://[{host}]:{settings.http_port}" if ":" in host else f"http://{host}:{settings.http_port}"
 
 
-async def fetch(address: str, query: dict[str, str]) -> dict[str, Any]:
+async def fetch(worker: Worker, query: dict[str, str]) -> dict[str, Any]:
     """The answer of a worker's `/v1/scores`.
 
     Raises:
@@ -85,10 +95,12 @@ async def fetch(address: str, query: dict[str, str]) -> dict[str, Any]:
     """
     import aiohttp
 
+    address = worker.address
+    headers = {"Authorization": f"Bearer {worker.token}"} if worker.token else {}
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)) as session,
-            session.get(f"{address}/v1/scores", params=query) as response,
+            session.get(f"{address}/v1/scores", params=query, headers=headers) as response,
         ):
             answer = await response.json(content_type=None)
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from schemas.times import format_rfc3339
 from streams.engine.observer import EngineStatus
+from streams.http.authorization import behind_token
 from streams.http.problems import Problem, respond, respond_problem
 from streams.http.server import Endpoint
 from streams.scoreboard.board import Scoreboard
@@ -30,10 +31,14 @@ RenderMetrics = Callable[[str], Awaitable[tuple[bytes, str]]]
 class Endpoints:
     """The endpoints, by path."""
 
-    def __init__(self, board: Scoreboard, engine: EngineStatus, render_metrics: RenderMetrics) -> None:
+    def __init__(
+        self, board: Scoreboard, engine: EngineStatus, render_metrics: RenderMetrics, token: str | None = None
+    ) -> None:
+        """With a token, scores are only for those who send it."""
         self._board = board
         self._engine = engine
         self._render_metrics = render_metrics
+        self._token = token
         self._turns = asyncio.Semaphore(ANSWERS_AT_ONCE)
 
     def by_path(self) -> dict[str, Endpoint]:
@@ -42,7 +47,7 @@ class Endpoints:
             "/healthz": self.health,
             "/readyz": self.readiness,
             "/metrics": self.metrics,
-            "/v1/scores": self.scores,
+            "/v1/scores": self.scores if self._token is None else behind_token(self.scores, self._token),
         }
 
     async def health(self, _: web.BaseRequest) -> web.Response:
