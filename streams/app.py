@@ -23,7 +23,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 from mode import Service
 from prometheus_client import CollectorRegistry
 
+from schemas.access import Roles
 from schemas.topics import Topics
+from streams.engine.access import check_access
 from streams.engine.app import ProcessorApp
 from streams.engine.config import EngineConfig
 from streams.engine.decider import DecidingConfig
@@ -112,13 +114,16 @@ def engine_config(
 async def prepare(settings: Settings) -> tuple[int, StateDirectory]:
     """Reach the broker, have the topics, take the state directory; returns the number of partitions and the directory.
 
-    Raises RefusedToStart or StateDirectoryError, each with a sentence.
+    Raises RefusedToStart, NotAuthorized or StateDirectoryError, each with a sentence.
     """
+    topics = Topics(settings.topic_prefix)
     admin = await reach_broker(settings.kafka(), settings.broker_wait_s)
     try:
+        rights = Roles(topics, settings.group_id).worker(creates_topics=settings.create_topics)
+        await check_access(admin, rights)
         partitions = await ensure_topics(
             admin,
-            Topics(settings.topic_prefix),
+            topics,
             settings.partitions,
             settings.replication_factor,
             settings.create_topics,

@@ -13,6 +13,7 @@ from streams.cli.console import Failure, complain
 EXPLAINED_ERRORS = (
     ("streams.broker_jars", "BrokerError"),
     ("streams.engine.topics", "RefusedToStart"),
+    ("streams.engine.access", "NotAuthorized"),
     ("streams.engine.state_directory", "StateDirectoryError"),
     ("streams.engine.formats", "NewerFormat"),
     ("streams.http.server", "CannotListen"),

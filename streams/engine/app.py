@@ -10,6 +10,7 @@ from typing import Any
 import faust
 from faust.types.tuples import TP
 
+from streams.engine.access import NotAuthorized
 from streams.engine.config import EngineConfig
 from streams.engine.engine import Engine
 from streams.engine.observer import CountsListener, EngineObserver
@@ -87,7 +88,8 @@ class ProcessorApp(faust.App):  # type: ignore[misc]
         return self._failure.result() if self._failure.done() else self.crash_reason
 
     async def _partition_crashed(self, error: BaseException) -> None:
-        logger.critical("processing can't go on", exc_info=error)
+        known = isinstance(error, NotAuthorized)  # a sentence that says all, for once
+        logger.critical("processing can't go on", exc_info=None if known else error)
         if self._failure is not None and not self._failure.done():
             self._failure.set_result(error)
 

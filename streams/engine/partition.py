@@ -21,6 +21,7 @@ from typing import NamedTuple, Protocol
 from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
+from streams.engine.access import NotAuthorized, refusal_in
 from streams.engine.changelog import Progress, restore
 from streams.engine.config import EngineConfig
 from streams.engine.decider import Decider
@@ -198,6 +199,9 @@ class Partition:
                 if isinstance(error, TransactionFailed):
                     self._observer.commit_failed(self.number, "fenced" if isinstance(error, Fenced) else "aborted")
                 if self._stopping:
+                    return
+                if (refused := refusal_in(error)) is not None:  # and would be refused again
+                    await self._on_crash(NotAuthorized(refused))
                     return
                 logger.warning("partition %d: opening it again in %.1f s: %s", self.number, retry_s, error)
             except asyncio.CancelledError:

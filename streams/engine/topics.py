@@ -8,7 +8,13 @@ import time
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    for_code,
+)
 
 from schemas.topics import Topics
 from streams.engine.refusals import refusal
@@ -111,6 +117,11 @@ async def _create(admin: AIOKafkaAdminClient, new: list[NewTopic]) -> None:
     for error in response.topic_errors:
         name, code, message = error[0], error[1], error[2] if len(error) > 2 else ""
         kind = for_code(code)
+        if kind in (TopicAuthorizationFailedError, ClusterAuthorizationFailedError):
+            raise RefusedToStart(
+                f"this Kafka user may not create the topic {name}: grant it Create on topics of this prefix, or have"
+                " them created (`nps topics --create`) by one who may"
+            )
         if code and kind is not TopicAlreadyExistsError:  # another worker was quicker: fine
             raise RefusedToStart(f"the topic {name} can't be created: {message or kind.__name__}")
 
