@@ -42,7 +42,8 @@ def test_the_settings_table_is_what_nps_settings_prints() -> None:
     between = README.partition("<!-- settings: nps settings --markdown -->\n")[2].partition("<!-- end of settings -->")[
         0
     ]
-    assert between.strip() == CliRunner().invoke(app, ["settings", "--markdown"]).stdout.strip()
+    printed = CliRunner().invoke(app, ["settings", "--markdown"]).stdout
+    assert between.strip() == printed.strip(), "put what nps settings --markdown prints between the markers"
 
 
 def test_every_link_leads_to_a_file() -> None:
