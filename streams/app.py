@@ -32,7 +32,7 @@ from streams.engine.decider import DecidingConfig
 from streams.engine.state_directory import Owner, StateDirectory
 from streams.engine.topics import RefusedToStart, ensure_topics, reach_broker
 from streams.http.endpoints import Endpoints
-from streams.http.server import HttpServer
+from streams.http.server import CannotListen, HttpServer
 from streams.logs import configure_logging
 from streams.metrics import Metrics
 from streams.rules.decisions import RulesConfig
@@ -142,29 +142,42 @@ async def _cluster_id(admin: AIOKafkaAdminClient) -> str:
 def run_worker(settings: Settings, probe: Callable[[str], None] | None = None) -> Never:
     """Run a worker until SIGTERM or SIGINT, then exit the process: 0 after an orderly stop, 1 otherwise.
 
-    Exits by itself, because Faust's threads would hold the interpreter for another minute. Raises (before anything
-    runs) what `prepare` raises.
+    Exits by itself, because Faust's threads would hold the interpreter for another minute. Raises, before anything
+    runs, what `prepare` raises, and CannotListen.
     """
     configure_logging(settings.log_level)
     _tame_garbage_collection()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        code = runner.run(_run(settings, probe))
+        partitions, _directory = runner.run(prepare(settings))
+        try:
+            code = runner.run(_run(settings, partitions, probe))
+        except CannotListen:  # nothing was begun
+            raise
+        except Exception:
+            logger.critical("the worker failed", exc_info=True)
+            code = 1
         logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
 
 
-async def _run(settings: Settings, probe: Callable[[str], None] | None) -> int:
-    partitions, _directory = await prepare(settings)
+async def _run(settings: Settings, partitions: int, probe: Callable[[str], None] | None) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     worker = Worker(settings, partitions, probe)
-    await worker.start()
-    gc.freeze()
-    stopped = asyncio.create_task(stop.wait())
     crashed = asyncio.create_task(worker.app.crashed_with())
+    starting = asyncio.create_task(worker.start())
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait([starting, crashed, stopped], return_when=asyncio.FIRST_COMPLETED)
+    if crashed.done():  # it waits for an assignment that will not come, and there is nothing to leave in order
+        logger.critical("stopped because of: %s", crashed.result())
+        return 1
+    if not starting.done():  # nor when it is told to stop before it has begun
+        return 0
+    starting.result()
+    gc.freeze()
     await asyncio.wait([stopped, crashed], return_when=asyncio.FIRST_COMPLETED)
     logger.info("stopping")
     began = time.monotonic()
