@@ -1,0 +1,123 @@
+"""The transactional producer of one partition, on a real broker: all or nothing, and fenced by the next one."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+from aiokafka.structs import TopicPartition
+
+from schemas.keys import counts_key, journey_key
+from schemas.topics import Topics
+from streams.broker import Broker
+from streams.engine.topics import ensure_topics, reach_broker
+from streams.engine.transaction import Fenced, OffsetNote, Rows, Transactor
+from streams.engine.unit import Produced
+from tests.support.kafka_reading import committed_offsets, read_topic
+
+
+class Stand:
+    """One partition's topics; `rows` names what a transaction writes."""
+
+    def __init__(self, bootstrap_servers: str, prefix: str) -> None:
+        self.bootstrap_servers = bootstrap_servers
+        self.topics = Topics(prefix)
+        self.transactors: list[Transactor] = []
+
+    async def transactor(self) -> Transactor:
+        source = TopicPartition(self.topics.responses, 0)
+        transactor = Transactor(
+            {"bootstrap_servers": self.bootstrap_servers}, self.topics.prefix, source, 10_000, lambda _: None
+        )
+        self.transactors.append(transactor)
+        await transactor.start()
+        return transactor
+
+    async def commit(self, transactor: Transactor, number: int) -> dict[str, int | None]:
+        value = str(number).encode()
+        changelogs: dict[str, Rows] = {
+            self.topics.journeys: [(journey_key("customer", "c", "s"), value)],
+            self.topics.segment_counts: [(counts_key("s", "all", 20_000), value)],
+        }
+        produced = [Produced(self.topics.passive_detected, b"c", value, ())]
+        return await transactor.commit(changelogs, produced, number, OffsetNote(number))
+
+    def seen(self) -> dict[str, list[bytes | None]]:
+        """Committed values by topic."""
+        topics = (self.topics.journeys, self.topics.segment_counts, self.topics.passive_detected)
+        return {topic: [record.value for record in read_topic(self.bootstrap_servers, topic)[0]] for topic in topics}
+
+    def offset(self) -> int | None:
+        return committed_offsets(self.bootstrap_servers, self.topics.prefix, self.topics.responses)[0]
+
+
+@pytest.fixture
+async def stand(broker: Broker, unique_prefix: str) -> Any:
+    stand = Stand(broker.bootstrap_servers, unique_prefix)
+    admin = await reach_broker({"bootstrap_servers": broker.bootstrap_servers}, 10)
+    await ensure_topics(admin, stand.topics, 1, 1, create=True)
+    await admin.close()
+    yield stand
+    for transactor in stand.transactors:
+        await transactor.close()
+
+
+async def test_commits_follow_each_other_and_tell_the_changelogs_ends(stand: Stand) -> None:
+    transactor = await stand.transactor()
+    first = await stand.commit(transactor, 1)
+    second = await stand.commit(transactor, 2)
+    topics = stand.topics
+    assert first == {topics.journeys: 1, topics.segment_counts: 1}
+    assert second == {topics.journeys: 3, topics.segment_counts: 3}, "past the first one's marker"
+    assert all(values == [b"1", b"2"] for values in stand.seen().values())
+    assert stand.offset() == 2
+
+
+@pytest.mark.parametrize("pause_s", [0.0, 0.3], ids=["at-once", "learns-of-it-between-two-batches"])
+async def test_whoever_comes_later_fences_the_earlier_one(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch, pause_s: float
+) -> None:
+    earlier = await stand.transactor()
+    await stand.commit(earlier, 1)
+    later = await stand.transactor()
+    send = earlier._producer.send_batch
+
+    async def send_and_pause(*args: Any, **kwargs: Any) -> Any:
+        sent = await send(*args, **kwargs)
+        await asyncio.sleep(pause_s)
+        return sent
+
+    monkeypatch.setattr(earlier._producer, "send_batch", send_and_pause)
+    for _ in range(2):  # and it stays so
+        with pytest.raises(Fenced):
+            await stand.commit(earlier, 2)
+    await stand.commit(later, 3)
+    assert all(values == [b"1", b"3"] for values in stand.seen().values())
+    assert stand.offset() == 3
+
+
+async def test_the_next_holder_ends_a_transaction_that_was_left_open(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once, and not when it times out: everything is sent, and then the commit never comes."""
+    earlier = await stand.transactor()
+    everything_sent = asyncio.Event()
+
+    async def never() -> None:
+        everything_sent.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(earlier._producer, "commit_transaction", never)
+    hanging = asyncio.create_task(stand.commit(earlier, 1))
+    await everything_sent.wait()
+    hanging.cancel()
+    await asyncio.wait([hanging])
+    await earlier.close()
+    began = time.monotonic()
+    later = await stand.transactor()
+    await stand.commit(later, 2)
+    assert all(values == [b"2"] for values in stand.seen().values())
+    assert stand.offset() == 2
+    assert time.monotonic() - began < 5
