@@ -1,0 +1,136 @@
+"""One world: everything that a schedule plays in, put in place of what the engine meets in production."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from aiokafka.structs import TopicPartition
+
+from schemas.topics import Topics
+from streams.engine import changelog, decider, engine, ledger, partition, transaction, unit
+from tests.simulation.cases import NOW_MS, Case
+from tests.simulation.checks import Checks
+from tests.simulation.clients import Admin, Consumer, Limits, Producer
+from tests.simulation.cluster import Cluster, Entry
+from tests.simulation.disk import Disks, Loss
+from tests.simulation.group import Group
+from tests.simulation.loop import VirtualLoop
+from tests.simulation.worker import Fuse, Worker
+
+TOPICS = Topics()
+
+
+class Clock:
+    """In place of the module `time`, for what the engine takes from it."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        self._loop = loop
+        self.ahead_s = 0.0
+        """The wall clock can be set; the monotonic one can't."""
+
+    def monotonic(self) -> float:
+        return self._loop.now_s
+
+    def time(self) -> float:
+        return NOW_MS / 1000 + self._loop.now_s + self.ahead_s
+
+    def time_ns(self) -> int:
+        return int(self.time() * 1000) * 1_000_000
+
+    def now_ms(self) -> int:
+        return int(self.time() * 1000)
+
+
+class World:
+    """`failures` collects what was seen to be wrong where nobody could be told."""
+
+    def __init__(self, loop: VirtualLoop, rng: random.Random, case: Case, disks: Disks) -> None:
+        self.loop = loop
+        self.rng = rng
+        self.case = case
+        self.disks = disks
+        self.topics = TOPICS
+        self.clock = Clock(loop)
+        self.limits = Limits(rng)
+        self.cluster = Cluster(loop, rng, self.clock.now_ms)
+        self.group = Group(self)
+        self.checks = Checks(self)
+        self.cluster.on_commit = self.checks.committed
+        self.workers: dict[str, Worker] = {}
+        self.everybody: list[Worker] = []
+        self.down_until_s = 0.0
+        self.fuses: list[Fuse] = []
+        self.failures: list[BaseException] = []
+        self.happened: Counter[str] = Counter()
+        self.story: list[str] = []
+        for number, log in case.logs.items():
+            topic = self.cluster.log(TopicPartition(TOPICS.responses, number))
+            for record in log:
+                topic.append(Entry(record.key, record.value, tuple(record.headers), record.timestamp_ms))
+
+    def note(self, what: str) -> None:
+        self.story.append(f"{self.loop.now_s:9.3f}  {what}")
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Let the world outside of all processes do something."""
+        task = self.loop.create_task(work, context=self.loop.outside)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            self.failures.append(task.exception())  # type: ignore[arg-type]
+
+    def start(self, name: str) -> None:
+        """Start a worker, unless it runs."""
+        known = self.workers.get(name)
+        if known is None or known.dead:
+            self.workers[name] = Worker(self, name)
+            self.everybody.append(self.workers[name])
+
+    def crashed(self, worker: Worker, loss: Loss) -> None:
+        """A worker was killed: this is what its disk keeps."""
+        self.disks.crash(worker.directory, loss)
+        self.checks.stores(worker)
+
+    def compact(self) -> None:
+        for at, log in self.cluster.logs.items():
+            if at.topic in (TOPICS.journeys, TOPICS.segment_counts):
+                log.compact(self.clock.now_ms())
+
+    # --- in place of production ---------------------------------------------------------------------------------------
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """The engine's clients, clocks, stores and sizes are this world's. Sizes are small, so that they matter."""
+        pick = self.rng.choice
+        replaced: list[tuple[Any, str, object]] = [
+            (transaction, "AIOKafkaProducer", Producer),
+            (changelog, "AIOKafkaConsumer", Consumer),
+            (engine, "AIOKafkaAdminClient", Admin),
+            (partition, "Store", self.disks.open),
+            (partition, "time", self.clock),
+            (changelog, "time", self.clock),
+            (engine, "time", self.clock),
+            (partition, "SLICE_RECORDS", pick((1, 3, 250))),
+            (partition, "INBOX_RECORDS_MAX", pick((2, 10, 4_000))),
+            (partition, "ROWS_BETWEEN_YIELDS", pick((2, 2_000))),
+            (transaction, "APPENDS_BETWEEN_YIELDS", pick((2, 1_000))),
+            (unit, "UNIT_RECORDS_MAX", pick((2, 8, 10_000))),
+            (ledger, "ROWS_IN_MEMORY_MAX", pick((3, 20_000))),
+            (ledger, "CACHED_COMBINATIONS_MAX", pick((1, 50_000))),
+            (decider, "PRUNED_PER_CALL_MAX", pick((1, 500))),
+        ]
+        before = [(module, name, getattr(module, name)) for module, name, _ in replaced]
+        for module, name, new in replaced:
+            setattr(module, name, new)
+        try:
+            yield
+        finally:
+            for module, name, old in before:
+                setattr(module, name, old)
