@@ -51,6 +51,20 @@ class Intake(Protocol):
         """Return the token of the partition's last move."""
 
 
+class _Unremembered(dict[TP, "int | None"]):
+    """What Faust takes for the last offset read, of which it silently drops everything before: never known.
+
+    An old fetch that is delivered while `move_to` seeks back would otherwise set it ahead of the new position, and what
+    is fetched from there would be lost. Repeats are dropped by offset when a batch reaches its partition.
+    """
+
+    def __missing__(self, tp: TP) -> None:
+        return None
+
+    def __setitem__(self, tp: TP, offset: int | None) -> None:
+        pass
+
+
 class BatchConsumer(driver.Consumer):  # type: ignore[misc]
     """Faust's consumer, fetching batches."""
 
@@ -59,6 +73,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._fetching = asyncio.Lock()
+        self._read_offset = _Unremembered()
 
     async def _getmany(
         self,
