@@ -14,6 +14,8 @@ from tests.support.corpus import corpus
 from tests.support.pacing import paced
 from tests.support.stage import PARTITIONS, stage_for
 
+pytestmark = pytest.mark.slow
+
 
 def _restarted(broker: Broker) -> None:
     broker.kill()

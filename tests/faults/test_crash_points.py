@@ -21,6 +21,8 @@ from tests.support.stage import PARTITIONS, stage_for
 
 RECORDS = 2_400
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(("point", "seed"), [(point, 21 + number) for number, point in enumerate(CRASH_POINTS)])
 def test_a_crash_at_any_point_of_a_commit_is_exact(

@@ -8,10 +8,14 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from tests.support.corpus import Produced, corpus
 from tests.support.pacing import paced
 from tests.support.stage import PARTITIONS, Stage
 from tests.support.worker import WorkerProcess
+
+pytestmark = pytest.mark.slow
 
 RESTORED = re.compile(r"partition (\d+): owned, at offset \d+, (\d+) changelog records restored")
 

@@ -19,6 +19,8 @@ from tests.support.worker import WorkerProcess
 
 FENCED = ("nps_commits_total", (("result", "fenced"),))
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("point", "passing", "seed"), [("in_transaction", 2, 41), ("before_commit", 3, 42), ("after_commit", 1, 43)]
