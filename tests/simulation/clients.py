@@ -95,7 +95,7 @@ class Connection:
         if network.cut:
             raise asyncio.CancelledError
         network.client.passes(f"{name} sent")
-        while network.process.halted:
+        while network.process.halted:  # noqa: ASYNC110
             await asyncio.sleep(0)  # nothing of this process goes on here until it is woken; never, if it was killed
         loop = network.loop
         answer: asyncio.Future[T] = loop.create_future()
@@ -201,7 +201,7 @@ class Producer:
             task.cancel()
 
     async def _until_done(self, name: str, effect: Callable[[], T | None]) -> T:
-        while (found := await self._connection.request(name, effect)) is None:
+        while (found := await self._connection.request(name, effect)) is None:  # noqa: ASYNC110
             await asyncio.sleep(RETRY_S)
         return found
 
@@ -220,9 +220,7 @@ class Producer:
         self._sending.append(task)
         return task
 
-    async def _send(
-        self, batch: Batch, at: TopicPartition, before: asyncio.Task[_Written] | None
-    ) -> _Written:
+    async def _send(self, batch: Batch, at: TopicPartition, before: asyncio.Task[_Written] | None) -> _Written:
         if before is not None:
             await before
         cluster = self._network.cluster
@@ -404,7 +402,7 @@ class _Driver(BatchConsumer.__mro__[1]):  # type: ignore[misc]
     async def earliest_offsets(self, *partitions: TopicPartition) -> dict[TopicPartition, int]:
         return await self._connection.request("beginnings", lambda: dict.fromkeys(partitions, 0))
 
-    # What a confirmed membership is asked through: `thread.call_thread(thread._ensure_consumer()._coordinator._do_heartbeat)`
+    # A membership is confirmed by `thread.call_thread(thread._ensure_consumer()._coordinator._do_heartbeat)`
 
     def _ensure_consumer(self) -> Any:
         return self

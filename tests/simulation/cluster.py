@@ -60,12 +60,10 @@ class Log:
         self.compacted = False
         self.open: dict[Transaction, int] = {}  # → first offset
 
-    def append(self, entry: Entry) -> int:
-        offset = self.end
-        self.entries[offset] = entry
+    def append(self, entry: Entry) -> None:
+        self.entries[self.end] = entry
         self.history.append(entry)
         self.end += 1
-        return offset
 
     @property
     def stable_end(self) -> int:
@@ -140,7 +138,10 @@ class Cluster:
             log.open[transaction] = log.end
         transaction.rows[at.topic] += len(rows)
         now_ms = self._now_ms()
-        return [log.append(Entry(*row, now_ms, transaction)) for row in rows][0]
+        first = log.end
+        for row in rows:
+            log.append(Entry(*row, now_ms, transaction))
+        return first
 
     def write_offsets(
         self,
@@ -221,5 +222,3 @@ class Cluster:
     def quiet(self) -> bool:
         """Is no transaction open or about to show?"""
         return all(known.current is None for known in self.producers.values())
-
-

@@ -67,6 +67,7 @@ class MemoryStore:
         image.flush(len(image.tail))
         self._data = dict(image.rows)
         self._checkpoint = image.checkpoint
+        self._deleted = False
 
     def get(self, key: bytes) -> bytes | None:
         return self._data.get(key)
@@ -82,6 +83,7 @@ class MemoryStore:
 
     def write(self, rows: Iterable[StoreRow], checkpoint: Checkpoint) -> None:
         batch = list(rows)
+        self._deleted |= any(value is None for _, value in batch)
         _apply(self._data, batch)
         self._checkpoint = checkpoint
         self._image.tail.append((batch, checkpoint))
@@ -93,6 +95,17 @@ class MemoryStore:
     @property
     def size_bytes(self) -> int:
         return sum(len(key) + len(value) for key, value in self._data.items())
+
+    @property
+    def holds_deleted(self) -> bool:
+        return self._deleted
+
+    def purge(self) -> None:
+        self._image.flush(len(self._image.tail))
+        self._deleted = False
+
+    def interrupt_purge(self) -> None:
+        pass
 
     def clear(self) -> None:
         self._data = {}
@@ -153,7 +166,7 @@ class RocksDisks:
         self._deaths: Counter[Path] = Counter()
 
     def _real(self, path: Path) -> Path:
-        return self._directory / path.with_name(f"{path.name}.{self._deaths[path]}")
+        return self._directory / path.parent.name / f"{path.name}.{self._deaths[path]}"
 
     def open(self, path: Path) -> Store:
         store = self._stores[path] = _FlushingStore(self._real(path), self._rng)

@@ -58,7 +58,7 @@ class Group:
             self._world.spawn(self._rebalance())
 
     async def _rebalance(self) -> None:
-        while self._sharing:
+        while self._sharing:  # noqa: ASYNC110
             await asyncio.sleep(LOOK_S / 10)
         self._sharing = True
         rng = self._world.rng
@@ -73,7 +73,7 @@ class Group:
                 owner = again[0] if again and rng.random() < 0.5 else rng.choice(list(shares))
                 self.owners[number] = owner.name
                 shares[owner].append(number)
-        self._world.note(f"generation {self.generation}: {({w.name: ps for w, ps in shares.items()})}")
+        self._world.note(f"generation {self.generation}: { ({w.name: ps for w, ps in shares.items()}) }")
         await asyncio.gather(*(self._assign(worker, share, self.generation) for worker, share in shares.items()))
         self._sharing = False
 

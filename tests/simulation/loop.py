@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Callable, Sequence
+import heapq
+from collections.abc import Callable
+from itertools import count
 from typing import Any
-
 
 ROUND_S = 1e-6
 """What one round of the loop takes, for whoever looks at the clock until it has moved."""
@@ -37,61 +38,41 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self.now_s = 0.0
-        self._selector = self  # the base class asks its selector to wait
-        self._clock_resolution = 1e-9
         self.outside = contextvars.Context()
         """Where what belongs to no process runs: the network, the cluster."""
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._numbers = count()
 
     def time(self) -> float:
         return self.now_s
 
-    def select(self, timeout: float | None) -> Sequence[Any]:
-        if timeout is None:
-            raise NothingLeft
-        self.now_s += max(timeout, ROUND_S)
-        return ()
-
-    def _process_events(self, event_list: Sequence[Any]) -> None:
-        pass
-
-    def _write_to_self(self) -> None:
-        pass
-
-    # --- processes ----------------------------------------------------------------------------------------------------
-
     def call_soon(self, callback: Callable[..., Any], *args: Any, context: Any = None) -> asyncio.Handle:  # type: ignore[override]
-        handle = super().call_soon(callback, *args, context=context)
-        process = handle._context.get(PROCESS)
-        if process is not None and process.halted:
-            self._ready.pop()
-            process.held.append(handle)
+        handle = asyncio.Handle(callback, args, self, context)
+        self._is_ready(handle)
         return handle
 
     def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., Any], *args: Any, context: Any = None
     ) -> asyncio.TimerHandle:
-        itself: list[asyncio.TimerHandle] = []
-        timer = super().call_at(when, self._due, itself, callback, args, context=context)
-        itself.append(timer)
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        heapq.heappush(self._timers, (when, next(self._numbers), timer))
         return timer
 
-    @staticmethod
-    def _due(itself: list[asyncio.TimerHandle], callback: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        process = PROCESS.get()
-        if process is not None and process.halted:
-            process.held.append(itself[0])
-        else:
-            callback(*args)
+    def run_in_executor(  # type: ignore[override]
+        self, executor: None, func: Callable[..., Any], *args: Any
+    ) -> asyncio.Future[Any]:
+        """What is for a thread is done at once, in a turn of its own."""
+        done: asyncio.Future[Any] = self.create_future()
+        self.call_soon(_work, done, func, args)
+        return done
 
     def halt(self, process: Process) -> None:
         """From now on nothing of the process runs; a step that is running goes on until it waits."""
         process.halted = True
-        ready = self._ready
-        for place, handle in enumerate(ready):
-            if handle._context.get(PROCESS) is process:
-                process.held.append(handle)
-                # The loop has counted what it is going to run, so the place stays taken.
-                ready[place] = asyncio.Handle(_nothing, (), self)
+        waiting = list(self._ready)
+        self._ready.clear()
+        for handle in waiting:
+            self._is_ready(handle)
 
     def resume(self, process: Process) -> None:
         """Let it go on with everything that has come due meanwhile."""
@@ -99,6 +80,37 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._ready.extend(process.held)
         process.held.clear()
 
+    def _is_ready(self, handle: asyncio.Handle) -> None:
+        process = handle._context.get(PROCESS)
+        if process is not None and process.halted:
+            process.held.append(handle)
+        else:
+            self._ready.append(handle)
 
-def _nothing() -> None:
-    pass
+    def _run_once(self) -> None:
+        """What the base class calls again and again: everything that is ready now runs, in order."""
+        ready, timers = self._ready, self._timers
+        while timers and timers[0][2].cancelled():
+            heapq.heappop(timers)
+        self.now_s += ROUND_S
+        if not ready and not self._stopping:
+            if not timers:
+                raise NothingLeft
+            self.now_s = max(self.now_s, timers[0][0])
+        while timers and timers[0][0] <= self.now_s:
+            self._is_ready(heapq.heappop(timers)[2])
+        for _ in range(len(ready)):
+            if not ready:  # the rest was of a process that was halted
+                break
+            handle = ready.popleft()
+            if not handle.cancelled():
+                handle._run()
+
+
+def _work(done: asyncio.Future[Any], func: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    if done.cancelled():
+        return
+    try:
+        done.set_result(func(*args))
+    except Exception as error:
+        done.set_exception(error)

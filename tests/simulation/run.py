@@ -21,7 +21,7 @@ from tests.simulation.world import World
 
 SCHEDULES_PER_CASE = 10
 HEALING_MAX_S = 400.0
-"""Virtual. Longer than a hanging request, a session, a transaction's timeout and the pauses between attempts together."""
+"""Virtual. Longer than a hanging request, a session, a transaction's timeout and the pauses between attempts."""
 
 
 class Failed(Exception):

@@ -41,7 +41,7 @@ class Element:
 
 def draw(rng: random.Random) -> tuple[list[str], list[Element]]:
     """Return the workers that there are from the beginning, and what happens: a crash first of all, if it can be."""
-    names = list(NAMES[: rng.choice((1, 2, 2, 3))])
+    names = list(NAMES[: rng.choice((1, 1, 2, 2, 2, 3))])
     kinds: dict[Callable[[], Element], int] = {
         lambda: Element("fetch", count=rng.choice((1, 1, 2, 2, 4, 30))): 40,
         lambda: Element("wait", seconds=rng.choice((0.0, 0.01, 0.05, 0.12, 0.5, 2.0, 11.0))): 22,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+NOWHERE = Path(os.devnull)
+"""Of state directories: no real one can be below it."""
 HEARTBEAT_S = 3.0
 HELD_MAX_S = 1.0
 """How long fetched records may lie about before they are delivered."""
@@ -51,8 +54,9 @@ class Worker(Process):
         super().__init__()
         self.world = world
         self.name = name
-        self.directory = Path(name)
+        self.directory = NOWHERE / name
         self.dead = False
+        self._stopping = False
         self.silent_since_s = 0.0
         """Since when it is halted."""
         self.owned: list[int] = []
@@ -181,6 +185,9 @@ class Worker(Process):
 
     async def stop(self) -> None:
         """SIGTERM: the last commits, the goodbye, the end."""
+        if self._stopping:
+            return
+        self._stopping = True
         await self.engine.stop()
         self.world.group.left(self)
         self.dead = True
