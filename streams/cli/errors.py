@@ -48,6 +48,8 @@ def explain(error: Exception) -> list[str] | None:
     for module, name in EXPLAINED_ERRORS:
         if (loaded := sys.modules.get(module)) and isinstance(error, getattr(loaded, name)):
             return [str(error)]
+    if (access := sys.modules.get("streams.engine.access")) and (refused := access.refusal_in(error)):
+        return [refused]
     if (kafka := sys.modules.get("aiokafka.errors")) and isinstance(error, kafka.KafkaError):
         name = type(error).__name__.removesuffix("Error")
         return [f"Kafka refused or did not answer: {name}" + (f" ({error})" if error.args else "")]

@@ -22,6 +22,7 @@ from aiokafka.errors import (
 from aiokafka.structs import ConsumerRecord
 
 from streams.cli.console import Failure
+from streams.engine.access import REFUSALS
 from streams.engine.refusals import refusal
 from streams.settings import Settings
 
@@ -68,6 +69,8 @@ async def connected(settings: Settings, client: C) -> AsyncIterator[C]:
     try:
         try:
             await client.start()
+        except REFUSALS:
+            raise
         except (KafkaError, OSError) as error:
             refused = await refusal(settings.kafka())
             raise Failure(refused.sentence if refused else unreachable(settings, error)) from None
@@ -140,7 +143,8 @@ async def topic_configurations(client: AIOKafkaAdminClient, names: Iterable[str]
     for response in await client.describe_configs(resources):
         for code, message, _, name, entries, *_ in response.resources:
             if code:
-                raise for_code(code)(message)
+                error = for_code(code)
+                raise error(name if error in REFUSALS else message)
             found[name] = {entry[0]: entry[1] for entry in entries}
     return found
 
@@ -165,7 +169,10 @@ def existing_topic(existing: dict[str, Topic], name: str) -> Topic:
         Failure: there is none; it says what to do.
     """
     if name not in existing:
-        raise Failure(f"topic {name} does not exist: start a worker, or create it with nps topics --create")
+        raise Failure(
+            f"topic {name} does not exist, or this Kafka user may not see it:"
+            " start a worker, create it with nps topics --create, or grant the right"
+        )
     return existing[name]
 
 

@@ -19,6 +19,7 @@ from streams.cli import kafka
 from streams.cli.choices import RecordTime
 from streams.cli.console import Failure, plural
 from streams.cli.response_files import Line, Lines
+from streams.engine.access import REFUSALS
 from streams.settings import Settings
 
 BATCH_LINES = 500
@@ -95,7 +96,7 @@ async def publish(
         Failure: the topic does not exist, or Kafka stopped taking records; it says how many were published.
     """
     topic = Topics(settings.topic_prefix).responses
-    retention_ms = await _retention_ms(settings, topic)
+    retention_ms = await _retention_ms(settings, topic, record_time)
     summary = Summary()
     unacknowledged: deque[asyncio.Future[object]] = deque()
     async with kafka.connected(settings, kafka.producer(settings)) as producer:
@@ -115,6 +116,8 @@ async def publish(
                 await _acknowledge(unacknowledged, summary, down_to=MAX_UNACKNOWLEDGED)
                 on_progress(summary)
             await _acknowledge(unacknowledged, summary, down_to=0)
+        except REFUSALS:
+            raise
         except KafkaError as error:
             acknowledged = sum(future.done() and future.exception() is None for future in unacknowledged)
             raise Failure(
@@ -135,10 +138,12 @@ async def _acknowledge(pending: deque[asyncio.Future[object]], summary: Summary,
     await asyncio.sleep(0)  # lets the sender work although the file never makes this loop wait
 
 
-async def _retention_ms(settings: Settings, topic: str) -> int:
-    """How long the topic keeps records; -1: for ever."""
+async def _retention_ms(settings: Settings, topic: str, record_time: RecordTime) -> int:
+    """How long the topic keeps records; -1: for ever, or it makes no difference since they are of now."""
     async with kafka.connected(settings, kafka.admin(settings)) as admin:
         kafka.existing_topic(await kafka.topics(admin), topic)
+        if record_time is RecordTime.NOW:
+            return -1
         configuration = (await kafka.topic_configurations(admin, [topic]))[topic]
     return int(configuration["retention.ms"])
 

@@ -145,8 +145,9 @@ def refusal_in(error: BaseException | None) -> str | None:
     while error is not None:
         for kind, noun in _NOUNS.items():
             if isinstance(error, kind):
-                names = ", ".join(_names(error))
-                return f"this Kafka user lacks a right on {noun} {names}".rstrip() + " (see docs/security.md)"
+                # aiokafka does not always pass on which.
+                what = f"{noun} {', '.join(names)}" if (names := _names(error)) else f"a {noun}"
+                return f"this Kafka user lacks a right on {what} (see docs/security.md)"
         error = error.__cause__ or error.__context__
     return None
 

@@ -117,3 +117,8 @@ class ProcessorApp(faust.App):  # type: ignore[misc]
                 task = asyncio.current_task()
                 if task is not None and task.cancelling():
                     raise
+            except RuntimeError:
+                if (
+                    not thread.thread_loop.is_closed()
+                ):  # after a crash Faust has ended the thread, and the consumer with it
+                    raise

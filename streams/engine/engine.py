@@ -9,19 +9,24 @@ from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 from faust.exceptions import ConsumerNotStarted
 from faust.types.tuples import TP
 
+from streams.engine.access import NotAuthorized, refusal_in
+from streams.engine.changelog import STORE_MAX_AGE_MS
 from streams.engine.config import EngineConfig
 from streams.engine.observer import CountsListener, EngineObserver, PartitionStatus
 from streams.engine.partition import Committed, Partition
+from streams.engine.state_directory import remove_left_over, set_aside_left_over
 from streams.engine.transport import Batch, BatchConsumer
 
 logger = logging.getLogger(__name__)
 
 MISPLACED_WARNING_INTERVAL_S = 60.0
 MEMBERSHIP_CHECK_INTERVAL_S = 0.5
+CLEAN_UP_INTERVAL_S = 3_600.0
 
 
 class Engine:
@@ -44,6 +49,8 @@ class Engine:
         self._admin: AIOKafkaAdminClient | None = None
         self._admin_starting = asyncio.Lock()
         self._turn = asyncio.Lock()
+        self._leaving: set[int] = set()
+        self._cleaning: asyncio.Task[None] | None = None
         self._joined = False
         self._stopped = False
 
@@ -65,6 +72,11 @@ class Engine:
         if owned is not None and owned.token is batch.token:
             owned.deliver(batch.records)
 
+    async def consumer_failed(self, error: KafkaError) -> None:
+        """Take note that the group or the topic cannot be read any more."""
+        refused = refusal_in(error)
+        await self._on_crash(error if refused is None else NotAuthorized(refused))
+
     # --- the group ----------------------------------------------------------------------------------------------------
 
     async def revoke(self, partitions: Collection[int]) -> None:
@@ -77,7 +89,9 @@ class Engine:
         if self._stopped:
             return
         gone = [self._partitions.pop(p) for p in set(self._partitions) - set(partitions)]
+        self._leaving.update(partition.number for partition in gone)
         await asyncio.gather(*(partition.close() for partition in gone))
+        self._leaving.difference_update(partition.number for partition in gone)
         for number in sorted(partitions):
             partition = self._partitions.get(number)
             if partition is None:
@@ -85,12 +99,27 @@ class Engine:
                     self._config, number, self, self._observer, self._listener, self._turn, self._on_crash
                 )
             partition.start()
+        if self._cleaning is None:
+            self._cleaning = asyncio.create_task(self._clean_up(), name="clean-up")
         self._joined = True
         logger.info("assigned partitions: %s", ", ".join(map(str, sorted(partitions))) or "none")
+
+    async def _clean_up(self) -> None:
+        """Remove the stores of partitions that others have long had."""
+        while True:
+            in_use = {*self._partitions, *self._leaving}
+            try:
+                set_aside_left_over(self._config.state_dir, in_use, STORE_MAX_AGE_MS / 1000)
+                await asyncio.to_thread(remove_left_over, self._config.state_dir)
+            except OSError as error:
+                logger.warning("stores of partitions that others have cannot be removed: %s", error)
+            await asyncio.sleep(CLEAN_UP_INTERVAL_S)
 
     async def stop(self) -> None:
         """Commit what is decided and let go of everything."""
         self._stopped = True
+        if self._cleaning is not None:
+            self._cleaning.cancel()
         self._joined = False
         partitions, self._partitions = list(self._partitions.values()), {}
         await asyncio.gather(*(partition.close() for partition in partitions))

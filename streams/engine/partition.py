@@ -27,6 +27,7 @@ from streams.engine.config import EngineConfig
 from streams.engine.decider import Decider
 from streams.engine.formats import JOURNEY, REMEMBERED
 from streams.engine.observer import CountsListener, EngineObserver, PartitionStatus
+from streams.engine.state_directory import partition_directory
 from streams.engine.store import Checkpoint, Store
 from streams.engine.transaction import Fenced, OffsetNote, TransactionFailed, Transactor
 from streams.engine.unit import Unit
@@ -42,6 +43,8 @@ INBOX_RECORDS_MAX = 4_000
 RETRY_MIN_S, RETRY_MAX_S = 0.2, 5.0
 """Pause before a partition is opened again after a failure; doubles up to the maximum."""
 HOUSEKEEPING_INTERVAL_S = 60.0
+PURGE_INTERVAL_S = 3_600.0
+"""How long files on disk may still hold what was deleted: an erased customer, a forgotten response."""
 NOTHING_COMMITTED = OffsetNote()
 ROWS_BETWEEN_YIELDS = 2_000
 
@@ -123,6 +126,8 @@ class Partition:
         self._commit: asyncio.Task[None] | None = None
         self._commit_began = 0.0
         self._housekept_at = 0.0
+        self._purge: asyncio.Task[None] | None = None
+        self._purged_at = 0.0
 
     # --- commands -----------------------------------------------------------------------------------------------------
 
@@ -154,6 +159,9 @@ class Partition:
         await self.pause()
         await self._let_go()
         if self._store is not None:
+            if self._purge is not None:
+                self._store.interrupt_purge()
+                await asyncio.wait([self._purge])
             self._store.close()
             self._store = None
         self._listener.partition_closed(self.number, self._checkpoint.counts_offset or None)
@@ -245,7 +253,10 @@ class Partition:
         )
         await self._transactor.start()
         if self._store is None:
-            self._store = Store(config.state_dir / f"partition-{self.number}")
+            self._store = Store(partition_directory(config.state_dir, self.number))
+            self._purged_at = time.monotonic()
+        elif self._purge is not None:  # a store that has to be rebuilt is closed first
+            await asyncio.wait([self._purge])
         self._listener.partition_opening(self.number)
         self._progress = Progress()
         await restore(config.kafka, self._store, self._journeys, self._counts, self._progress)
@@ -413,13 +424,30 @@ class Partition:
     # --- housekeeping -------------------------------------------------------------------------------------------------
 
     async def _keep_house(self, decider: Decider) -> None:
-        """Now and then: forget anonymous responses, drop days."""
+        """Now and then: forget anonymous responses, drop days, purge the files."""
         if time.monotonic() - self._housekept_at < HOUSEKEEPING_INTERVAL_S or decider.committing is not None:
             return
         if not decider.forget_anonymous():
             self._housekept_at = time.monotonic()
             if oldest_day_kept(time.time_ns() // 1000, self._config.counts_retention_us) > decider.ledger.oldest_day:
                 await self._drop_old_days(decider)
+            if self._purge is None and time.monotonic() - self._purged_at >= PURGE_INTERVAL_S:
+                self._purge = asyncio.create_task(self._purge_store(), name=f"purge-{self.number}")
+
+    async def _purge_store(self) -> None:
+        """Rewrite the files if they hold what was deleted, beside the processing."""
+        store = self._store
+        assert store is not None
+        began = time.monotonic()
+        try:
+            if store.holds_deleted:
+                await asyncio.to_thread(store.purge)
+                logger.info("partition %d: purged of what was deleted in %.1f s", self.number, time.monotonic() - began)
+        except Exception as error:  # rocksdict raises bare Exception, also when interrupted
+            logger.info("partition %d: not purged of what was deleted: %s", self.number, error)
+        finally:
+            self._purged_at = time.monotonic()
+            self._purge = None
 
     async def _drop_old_days(self, decider: Decider) -> None:
         oldest_day = oldest_day_kept(time.time_ns() // 1000, self._config.counts_retention_us)

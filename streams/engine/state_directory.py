@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
+import time
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Self
 
 import msgspec
+
+_PARTITION = "partition-"
+_LEFT_OVER = "left-over-"
 
 
 class StateDirectoryError(Exception):
@@ -87,3 +93,34 @@ class StateDirectory:
             raise StateDirectoryError(
                 f"the state directory {self.path} was written by a newer release: run that one, or remove the directory"
             )
+
+
+def partition_directory(state_dir: Path, partition: int) -> Path:
+    """Return where a partition's store is."""
+    return state_dir / f"{_PARTITION}{partition}"
+
+
+def set_aside_left_over(state_dir: Path, in_use: Container[int], older_than_s: float) -> None:
+    """Rename the stores of partitions that others have long had: too old to be continued, they would only keep what may
+    have been erased since. Takes microseconds; `remove_left_over` does the rest.
+    """
+    for path in _directories(state_dir, _PARTITION):
+        number = path.name.removeprefix(_PARTITION)
+        if number.isdecimal() and int(number) not in in_use and _age_s(path) > older_than_s:
+            path.rename(state_dir / f"{_LEFT_OVER}{number}-{time.time_ns()}")
+
+
+def remove_left_over(state_dir: Path) -> None:
+    """Delete what was set aside. For a thread."""
+    for path in _directories(state_dir, _LEFT_OVER):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _directories(state_dir: Path, prefix: str) -> Iterator[Path]:
+    return (path for path in state_dir.glob(f"{prefix}*") if path.is_dir())
+
+
+def _age_s(path: Path) -> float:
+    """Since anything in the directory was written."""
+    newest = max((each.stat().st_mtime for each in (path, *path.iterdir())), default=0.0)
+    return time.time() - newest

@@ -15,7 +15,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
-from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch, WriteOptions
+from rocksdict import (
+    BlockBasedOptions,
+    BottommostLevelCompaction,
+    Cache,
+    CompactOptions,
+    DBCompressionType,
+    Options,
+    Rdict,
+    WriteBatch,
+    WriteOptions,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +34,9 @@ MEMTABLE_BYTES = 8 << 20
 BLOCK_CACHE_BYTES = 32 << 20
 """Shared by all partitions of this process."""
 BLOOM_BITS_PER_KEY = 10
+MANIFEST_BYTES = 1
+"""RocksDB notes the first and last key of each file in its manifest, also of files that are long gone. Above this size
+the next change begins a new one, so it holds what is there and no more. (There are few files: it stays small.)"""
 
 _CHECKPOINT_KEY = b"mcheckpoint"
 _block_cache: list[Cache] = []
@@ -57,6 +70,7 @@ def _options() -> Options:
     options.set_compression_type(DBCompressionType.lz4())
     options.set_keep_log_file_num(1)
     options.set_max_open_files(128)
+    options.set_max_manifest_file_size(MANIFEST_BYTES)
     return options
 
 
@@ -67,6 +81,7 @@ class Store:
         self.path = path
         self._write_options = WriteOptions()
         self._write_options.disable_wal = True
+        self._interrupted = False
         self._db = self._open()
 
     def _open(self) -> Rdict:
@@ -119,6 +134,31 @@ class Store:
         prop = self._db.property_int_value
         return (prop("rocksdb.total-sst-files-size") or 0) + (prop("rocksdb.cur-size-all-mem-tables") or 0)
 
+    @property
+    def holds_deleted(self) -> bool:
+        """Do the files or memtables still hold what was deleted? To delete is first of all to write that it is."""
+        prop = self._db.property_int_value
+        in_memory = ("rocksdb.num-deletes-active-mem-table", "rocksdb.num-deletes-imm-mem-tables")
+        return any(prop(name) for name in in_memory) or any(file["num_deletions"] for file in self._db.live_files())
+
+    def purge(self) -> None:
+        """Write the files anew, without what was deleted and without the keys of it. For a thread: seconds per GiB."""
+        options = CompactOptions()
+        # Else the newest mention of a key, that it is deleted, would be moved down as it is.
+        options.set_bottommost_level_compaction(BottommostLevelCompaction.force())
+        # All at once, not a range: RocksDB's log tells the ends of a range, which are keys.
+        self._db.compact_range(None, None, options)
+        checkpoint = self.checkpoint
+        if checkpoint is not None and not self._interrupted:
+            self.write((), checkpoint)
+            self._db.flush()  # a change of its own, so that the manifest begins anew after the one that dropped files
+
+    def interrupt_purge(self) -> None:
+        """Let a purge in another thread end at once; after that the store can only be closed."""
+        self._interrupted = True
+        self._db.flush()
+        self._db.cancel_all_background(False)
+
     def clear(self) -> None:
         """Delete everything, on disk too."""
         self._db.close()
@@ -127,5 +167,7 @@ class Store:
 
     def close(self) -> None:
         """Write the memtable to disk (milliseconds), so that a later start restores only what comes after; close."""
-        self._db.flush()
-        self._db.close()
+        if not self._interrupted:  # else all that can be written is, and RocksDB closes when it is let go of
+            self._db.flush()
+            self._db.close()
+        del self._db

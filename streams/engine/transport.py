@@ -20,9 +20,13 @@ from typing import Any, NamedTuple, Protocol
 
 import aiokafka
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
 from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import TP, ConsumerMessage
+from mode import Service
+
+from streams.engine.access import REFUSALS
 
 FETCH_TIMEOUT_S = 0.25
 """How long a fetch waits for records: bounds how long `move_to` waits for the fetch under way."""
@@ -30,6 +34,7 @@ FETCH_TIMEOUT_PRESSED_S = 0.02
 """The same while some partitions are left out for want of room, so that they are asked again soon."""
 FETCH_MAX_WAIT_MS = 50
 """How long the broker may hold a fetch without records; a partition left out of it waits no longer than this."""
+MEMBERSHIP_WATCH_INTERVAL_S = 1.0
 PARTITION_FETCH_BYTES = 2 << 20
 
 
@@ -49,6 +54,9 @@ class Intake(Protocol):
 
     def token(self, partition: int) -> object:
         """Return the token of the partition's last move."""
+
+    async def consumer_failed(self, error: KafkaError) -> None:
+        """Take note that the group or the topic cannot be read any more."""
 
 
 class _Unremembered(dict[TP, "int | None"]):
@@ -88,12 +96,29 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
             return {}
         async with self._fetching:
             wait_s = FETCH_TIMEOUT_S if len(open_) == len(active) else FETCH_TIMEOUT_PRESSED_S
-            fetched = await super()._getmany(open_, min(timeout, wait_s))
+            try:
+                fetched = await super()._getmany(open_, min(timeout, wait_s))
+            except REFUSALS as error:
+                await intake.consumer_failed(error)
+                return {}
             return {
                 tp: [Batch(tp.partition, records, intake.token(tp.partition))]
                 for tp, records in fetched.items()
                 if records
             }
+
+    @Service.task  # type: ignore[untyped-decorator, unused-ignore]
+    async def _watch_membership(self) -> None:
+        """Look for what ended the membership: aiokafka tells it with the next fetch, and while nothing is assigned, or
+        nothing has room, there is none.
+        """
+        while not self.should_stop:
+            await self.sleep(MEMBERSHIP_WATCH_INTERVAL_S)
+            try:
+                await self._thread.call_thread(self._thread.check_errors)
+            except KafkaError as error:
+                await self.app.engine.consumer_failed(error)
+                return
 
     async def move_to(self, partition: TP, offset: int) -> None:
         """Move the position when no fetch is under way: what is fetched from now on begins at `offset`."""
@@ -130,6 +155,11 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
 
 class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     mundane_level = "debug"
+
+    async def check_errors(self) -> None:
+        """Raise what the group's coordinator refused, once."""
+        if self._consumer is not None:
+            self._consumer._coordinator.check_errors()
 
     def _create_worker_consumer(self, transport: object) -> aiokafka.AIOKafkaConsumer:  # noqa: ARG002
         return aiokafka.AIOKafkaConsumer(

@@ -79,6 +79,8 @@ def secure_broker(needs_broker: None, tmp_path_factory: pytest.TempPathFactory) 
 
 def _properties(certificates: Certificates) -> dict[str, str]:
     return {
+        "log.cleaner.backoff.ms": "200",
+        "log.retention.check.interval.ms": "1000",
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
         "super.users": f"User:ANONYMOUS;User:{SUPER_USER};User:{CLIENT_NAME}",
         "ssl.principal.mapping.rules": "RULE:^.*CN=([^,]*).*$/$1/,DEFAULT",
