@@ -56,7 +56,7 @@ class Limits:
     """Sizes that the cluster and its clients work with, small, so that they matter."""
 
     def __init__(self, rng: random.Random) -> None:
-        self.batch_rows = rng.choice((1, 3, 50))
+        self.batch_rows = rng.choice((2, 5, 50, 50))
         self.poll_rows = rng.choice((2, 7, 100))
 
 
@@ -239,7 +239,8 @@ class Producer:
         )
 
     async def commit_transaction(self) -> None:
-        await asyncio.gather(*self._sending)
+        for task in self._sending:
+            await task
         await self._until_done("commit", lambda: self._network.cluster.end(self._id, self._epoch))
 
 

@@ -15,7 +15,7 @@ from tests.simulation.run import run
 from tests.simulation.schedule import CRASH_POINTS
 
 SCHEDULES = 10_000
-ON_ROCKSDB = 100
+ON_ROCKSDB = 60
 FIRST_ON_ROCKSDB = 1_000_000
 
 

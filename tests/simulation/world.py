@@ -117,7 +117,7 @@ class World:
             (partition, "time", self.clock),
             (changelog, "time", self.clock),
             (engine, "time", self.clock),
-            (partition, "SLICE_RECORDS", pick((1, 3, 250))),
+            (partition, "SLICE_RECORDS", pick((1, 5, 250))),
             (partition, "INBOX_RECORDS_MAX", pick((2, 10, 4_000))),
             (partition, "ROWS_BETWEEN_YIELDS", pick((2, 2_000))),
             (transaction, "APPENDS_BETWEEN_YIELDS", pick((2, 1_000))),
