@@ -9,6 +9,8 @@ from typing import Final
 
 REPEATED_EVERY_S: Final = 10.0
 LIBRARIES: Final = ("aiokafka", "faust", "mode")
+TELLTALES: Final = ("aiokafka.conn", "aiokafka.producer.producer")
+"""At level debug they write what they send and what they get: what customers answered, and how we prove who we are."""
 
 
 def configure_logging(level: str) -> None:
@@ -22,6 +24,8 @@ def configure_logging(level: str) -> None:
         handler.addFilter(_SeldomFromLibraries())
     for library in LIBRARIES:
         logging.getLogger(library).setLevel(logging.NOTSET if debugging else logging.WARNING)
+    for telltale in TELLTALES:
+        logging.getLogger(telltale).setLevel(logging.INFO if debugging else logging.NOTSET)
     # Brokers since 4.0 answer the first batches of a transaction with a retriable error while they verify it.
     logging.getLogger("aiokafka.producer.sender").setLevel(logging.NOTSET if debugging else logging.ERROR)
 

@@ -27,7 +27,7 @@ from tests.security.commands import nps
 from tests.security.conftest import PASSWORD, SUPER_USER, SecureBroker
 from tests.support.worker import WorkerProcess
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 PREFIX = "acl."
 GROUP = "acl-workers"

@@ -16,7 +16,7 @@ from tests.security.commands import nps
 from tests.security.conftest import LISTENERS, SUPER_USER, SecureBroker
 from tests.support.worker import WorkerProcess
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 Settings = dict[str, str]
 
