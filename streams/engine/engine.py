@@ -18,7 +18,8 @@ from streams.engine.access import NotAuthorized, refusal_in
 from streams.engine.changelog import STORE_MAX_AGE_MS
 from streams.engine.config import EngineConfig
 from streams.engine.observer import CountsListener, EngineObserver, PartitionStatus
-from streams.engine.partition import Committed, Partition
+from streams.engine.partition import Partition
+from streams.engine.positions import Committed
 from streams.engine.state_directory import remove_left_over, set_aside_left_over
 from streams.engine.transport import Batch, BatchConsumer
 

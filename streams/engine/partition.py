@@ -14,9 +14,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple, Protocol
 
 from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord, TopicPartition
@@ -25,54 +23,27 @@ from streams.engine.access import NotAuthorized, refusal_in
 from streams.engine.changelog import Progress, restore
 from streams.engine.config import EngineConfig
 from streams.engine.decider import Decider
-from streams.engine.formats import JOURNEY, REMEMBERED
+from streams.engine.housekeeping import HOUSEKEEPING_INTERVAL_S, Housekeeping
+from streams.engine.inbox import Inbox
 from streams.engine.observer import CountsListener, EngineObserver, PartitionStatus
+from streams.engine.positions import Positions
 from streams.engine.state_directory import partition_directory
 from streams.engine.store import Checkpoint, Store
 from streams.engine.transaction import Fenced, OffsetNote, TransactionFailed, Transactor
-from streams.engine.unit import Unit
-from streams.rules.counts import oldest_day_kept
-from streams.rules.journey import Journey
+from streams.engine.unit import encoded_states
 
 logger = logging.getLogger(__name__)
 
 SLICE_RECORDS = 250
 """Records decided before other tasks get their turn (some milliseconds)."""
-INBOX_RECORDS_MAX = 4_000
-"""A partition with more records waiting is not fetched."""
 RETRY_MIN_S, RETRY_MAX_S = 0.2, 5.0
 """Pause before a partition is opened again after a failure; doubles up to the maximum."""
-HOUSEKEEPING_INTERVAL_S = 60.0
-PURGE_INTERVAL_S = 3_600.0
-"""How long files on disk may still hold what was deleted: an erased customer, a forgotten response."""
 NOTHING_COMMITTED = OffsetNote()
 ROWS_BETWEEN_YIELDS = 2_000
 
 
-class Committed(NamedTuple):
-    """Where the group stands in a partition."""
-
-    offset: int | None
-    """Next offset to read; None: nothing was ever committed."""
-    beginning: int
-    end: int
-    metadata: str
-
-
-class Positions(Protocol):
-    """The consumer, as far as a partition needs it."""
-
-    async def move_to(self, partition: int, offset: int) -> None:
-        """Fetch from this offset on; what was fetched before is not delivered."""
-
-    def end_offset(self, partition: int) -> int | None:
-        """Return the end of the partition as last seen, None before that."""
-
-    async def committed(self, source: TopicPartition) -> Committed:
-        """Ask the broker where the group stands."""
-
-    async def still_member(self) -> None:
-        """Return when the group has confirmed, from now on, that this worker is a member of its current generation."""
+class LogLost(Exception):
+    """The input ends before what was processed: which records that concerns is for people to find out."""
 
 
 class Partition:
@@ -114,10 +85,8 @@ class Partition:
         """Next input offset, as committed."""
         self._end = 0
         """End of the input as seen when opening; the consumer knows better once it has fetched."""
-        self._inbox: deque[Sequence[ConsumerRecord[bytes, bytes]]] = deque()
-        self._inbox_records = 0
-        self._expected = 0
-        """Next input offset that has not been put in the inbox."""
+        self._inbox = Inbox()
+        self._housekeeping = Housekeeping(number, config.counts_retention_us)
         self._last_record_time_ms = 0
         self._progress = Progress()
         self._wake = asyncio.Event()
@@ -125,9 +94,6 @@ class Partition:
         self._life: asyncio.Task[None] | None = None
         self._commit: asyncio.Task[None] | None = None
         self._commit_began = 0.0
-        self._housekept_at = 0.0
-        self._purge: asyncio.Task[None] | None = None
-        self._purged_at = 0.0
 
     # --- commands -----------------------------------------------------------------------------------------------------
 
@@ -152,16 +118,14 @@ class Partition:
         if not life.done():
             life.cancel()
             await asyncio.wait([life])
-        self._clear_inbox()
+        self._inbox.clear()
 
     async def close(self) -> None:
         """Stop, and let go of everything."""
         await self.pause()
         await self._let_go()
         if self._store is not None:
-            if self._purge is not None:
-                self._store.interrupt_purge()
-                await asyncio.wait([self._purge])
+            await self._housekeeping.stop(self._store)
             self._store.close()
             self._store = None
         self._listener.partition_closed(self.number, self._checkpoint.counts_offset or None)
@@ -172,22 +136,12 @@ class Partition:
     @property
     def has_room(self) -> bool:
         """May more be fetched?"""
-        return self.ready.is_set() and self._inbox_records < INBOX_RECORDS_MAX
+        return self.ready.is_set() and self._inbox.has_room
 
     def deliver(self, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
         """Take fetched records in; those before the position are dropped."""
-        if records[0].offset < self._expected:
-            records = [record for record in records if record.offset >= self._expected]
-            if not records:
-                return
-        self._expected = records[-1].offset + 1
-        self._inbox.append(records)
-        self._inbox_records += len(records)
+        self._inbox.put(records)
         self._wake.set()
-
-    def _clear_inbox(self) -> None:
-        self._inbox.clear()
-        self._inbox_records = 0
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
@@ -232,7 +186,7 @@ class Partition:
             self._commit = None
         transactor, self._transactor = self._transactor, None
         self._decider = None
-        self._clear_inbox()
+        self._inbox.clear()
         if transactor is not None:
             await transactor.close()
 
@@ -254,9 +208,7 @@ class Partition:
         await self._transactor.start()
         if self._store is None:
             self._store = Store(partition_directory(config.state_dir, self.number))
-            self._purged_at = time.monotonic()
-        elif self._purge is not None:  # a store that has to be rebuilt is closed first
-            await asyncio.wait([self._purge])
+        await self._housekeeping.purged()  # a store that has to be rebuilt is closed first
         self._listener.partition_opening(self.number)
         self._progress = Progress()
         await restore(config.kafka, self._store, self._journeys, self._counts, self._progress)
@@ -270,7 +222,7 @@ class Partition:
             )
         self._decider = Decider(config.deciding, self.number, self._store, note.stream_time_ms)
         await self._know_counts(self._decider, self._store)
-        await self._drop_old_days(self._decider)
+        await self._housekeeping.drop_old_days(self._decider)
         logger.info(
             "partition %d: owned, at offset %d, %d changelog records restored in %.1f s",
             self.number,
@@ -286,6 +238,12 @@ class Partition:
         self._end = known.end
         if known.offset is None:
             return known.beginning, NOTHING_COMMITTED
+        if known.offset > known.end:
+            raise LogLost(
+                f"group {self._config.group_id} has committed offset {known.offset} of {self._source.topic} partition "
+                f"{self.number}, which ends at {known.end}: the topic was recreated or lost records; "
+                "to go on from its beginning, delete the group's offsets"
+            )
         if known.offset < known.beginning:
             logger.error(
                 "partition %d: %d responses were deleted by retention before they were processed",
@@ -296,9 +254,8 @@ class Partition:
 
     async def _take_position(self) -> None:
         await self._positions.move_to(self.number, self._committed)
-        self._clear_inbox()
         self.token = object()
-        self._expected = self._committed
+        self._inbox.begin_at(self._committed)
         self._listener.partition_ready(self.number)
         self.ready.set()
 
@@ -322,13 +279,15 @@ class Partition:
     async def _process(self) -> None:
         """Decide and commit until told to stop; what is decided by then is committed."""
         assert self._decider is not None
+        assert self._store is not None
         decider = self._decider
         while not self._stopping:
             self._wake.clear()
             if self._inbox and not decider.unit.full:
                 async with self._turn:
-                    decider.decide(self._next_slice())
-            await self._keep_house(decider)
+                    decider.decide(self._inbox.take(SLICE_RECORDS))
+            if decider.committing is None:
+                await self._housekeeping.keep(decider, self._store)
             self._commit_when_due(decider)
             await self._check_commit()
             if self._inbox and not decider.unit.full:
@@ -339,14 +298,6 @@ class Partition:
         if not decider.unit.empty:
             self._begin_commit(decider)
             await self._finish_commit()
-
-    def _next_slice(self) -> Sequence[ConsumerRecord[bytes, bytes]]:
-        records = self._inbox.popleft()
-        if len(records) > SLICE_RECORDS:
-            self._inbox.appendleft(records[SLICE_RECORDS:])
-            records = records[:SLICE_RECORDS]
-        self._inbox_records -= len(records)
-        return records
 
     async def _wait(self, decider: Decider) -> None:
         """Wait for records, for the commit under way, or until the next one is due."""
@@ -389,7 +340,7 @@ class Partition:
         self._config.probe("before_transaction")
         async with self._turn:
             unit = decider.close_unit()
-        states = await _encoded(unit)
+        states = await encoded_states(unit)
         counts = list(unit.counts.items())
         ends = await self._transactor.commit(
             {self._journeys.topic: states, self._counts.topic: counts},
@@ -421,39 +372,6 @@ class Partition:
         self._listener.partition_rows(self.number, counts)
         self._observer.unit_committed(report)
 
-    # --- housekeeping -------------------------------------------------------------------------------------------------
-
-    async def _keep_house(self, decider: Decider) -> None:
-        """Now and then: forget anonymous responses, drop days, purge the files."""
-        if time.monotonic() - self._housekept_at < HOUSEKEEPING_INTERVAL_S or decider.committing is not None:
-            return
-        if not decider.forget_anonymous():
-            self._housekept_at = time.monotonic()
-            if oldest_day_kept(time.time_ns() // 1000, self._config.counts_retention_us) > decider.ledger.oldest_day:
-                await self._drop_old_days(decider)
-            if self._purge is None and time.monotonic() - self._purged_at >= PURGE_INTERVAL_S:
-                self._purge = asyncio.create_task(self._purge_store(), name=f"purge-{self.number}")
-
-    async def _purge_store(self) -> None:
-        """Rewrite the files if they hold what was deleted, beside the processing."""
-        store = self._store
-        assert store is not None
-        began = time.monotonic()
-        try:
-            if store.holds_deleted:
-                await asyncio.to_thread(store.purge)
-                logger.info("partition %d: purged of what was deleted in %.1f s", self.number, time.monotonic() - began)
-        except Exception as error:  # rocksdict raises bare Exception, also when interrupted
-            logger.info("partition %d: not purged of what was deleted: %s", self.number, error)
-        finally:
-            self._purged_at = time.monotonic()
-            self._purge = None
-
-    async def _drop_old_days(self, decider: Decider) -> None:
-        oldest_day = oldest_day_kept(time.time_ns() // 1000, self._config.counts_retention_us)
-        for _ in decider.drop_days(oldest_day):
-            await asyncio.sleep(0)
-
     # --- status -------------------------------------------------------------------------------------------------------
 
     def status(self) -> PartitionStatus:
@@ -481,20 +399,5 @@ class Partition:
                 oldest_ms = unit.report.record_times_ms[0]
                 break
         else:
-            if self._inbox:
-                oldest_ms = self._inbox[0][0].timestamp
+            oldest_ms = self._inbox.oldest_record_time_ms or oldest_ms
         return max(time.time() - oldest_ms / 1000, 0.0) if oldest_ms else 0.0
-
-
-async def _encoded(unit: Unit) -> list[tuple[bytes, bytes | None]]:
-    """Return the states of a unit as they are stored."""
-    rows: list[tuple[bytes, bytes | None]] = []
-    journey, remembered = JOURNEY.encode, REMEMBERED.encode
-    for count, (key, state) in enumerate(unit.states.items()):
-        if count % ROWS_BETWEEN_YIELDS == ROWS_BETWEEN_YIELDS - 1:
-            await asyncio.sleep(0)
-        if state is None:
-            rows.append((key, None))
-        else:
-            rows.append((key, journey(state) if isinstance(state, Journey) else remembered(state)))
-    return rows

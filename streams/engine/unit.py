@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
+from streams.engine.formats import JOURNEY, REMEMBERED
 from streams.engine.observer import UnitReport
 from streams.rules.journey import Journey, Remembered
 
 State = Journey | Remembered
 Header = tuple[str, bytes]
 
+ROWS_BETWEEN_YIELDS = 2_000
+"""Rows encoded before other tasks get their turn (1 to 2 ms)."""
 UNIT_RECORDS_MAX = 10_000
 """A unit takes no more records than this while the one before it commits; the partition then waits."""
 UNIT_BYTES_MAX = 16 << 20
@@ -74,3 +78,17 @@ class Unit:
     def full(self) -> bool:
         """No more records fit."""
         return self.report.records >= UNIT_RECORDS_MAX or self.input_bytes >= UNIT_BYTES_MAX
+
+
+async def encoded_states(unit: Unit) -> list[tuple[bytes, bytes | None]]:
+    """Return the states of a unit as they are stored, None for those forgotten."""
+    rows: list[tuple[bytes, bytes | None]] = []
+    journey, remembered = JOURNEY.encode, REMEMBERED.encode
+    for count, (key, state) in enumerate(unit.states.items()):
+        if count % ROWS_BETWEEN_YIELDS == ROWS_BETWEEN_YIELDS - 1:
+            await asyncio.sleep(0)
+        if state is None:
+            rows.append((key, None))
+        else:
+            rows.append((key, journey(state) if isinstance(state, Journey) else remembered(state)))
+    return rows

@@ -8,7 +8,7 @@ from __future__ import annotations
 from rocksdict import DBCompressionType, Options
 
 from streams.app import run_worker
-from streams.engine import partition, store
+from streams.engine import housekeeping, store
 from streams.settings import Settings
 
 _options = store._options
@@ -21,7 +21,7 @@ def uncompressed() -> Options:
 
 
 if __name__ == "__main__":
-    partition.HOUSEKEEPING_INTERVAL_S = 0.5
-    partition.PURGE_INTERVAL_S = 1.0
+    housekeeping.HOUSEKEEPING_INTERVAL_S = 0.5
+    housekeeping.PURGE_INTERVAL_S = 1.0
     store._options = uncompressed
     run_worker(Settings.from_environment())

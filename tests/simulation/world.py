@@ -12,7 +12,7 @@ from typing import Any
 from aiokafka.structs import TopicPartition
 
 from schemas.topics import Topics
-from streams.engine import changelog, decider, engine, ledger, partition, transaction, unit
+from streams.engine import changelog, decider, engine, housekeeping, inbox, ledger, partition, transaction, unit
 from tests.simulation.cases import NOW_MS, Case
 from tests.simulation.checks import Checks
 from tests.simulation.clients import Admin, Consumer, Limits, Producer
@@ -115,11 +115,13 @@ class World:
             (engine, "AIOKafkaAdminClient", Admin),
             (partition, "Store", self.disks.open),
             (partition, "time", self.clock),
+            (housekeeping, "time", self.clock),
             (changelog, "time", self.clock),
             (engine, "time", self.clock),
             (partition, "SLICE_RECORDS", pick((1, 5, 250))),
-            (partition, "INBOX_RECORDS_MAX", pick((2, 10, 4_000))),
+            (inbox, "INBOX_RECORDS_MAX", pick((2, 10, 4_000))),
             (partition, "ROWS_BETWEEN_YIELDS", pick((2, 2_000))),
+            (unit, "ROWS_BETWEEN_YIELDS", pick((2, 2_000))),
             (transaction, "APPENDS_BETWEEN_YIELDS", pick((2, 1_000))),
             (unit, "UNIT_RECORDS_MAX", pick((2, 8, 10_000))),
             (ledger, "ROWS_IN_MEMORY_MAX", pick((3, 20_000))),

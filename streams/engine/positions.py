@@ -1,0 +1,33 @@
+"""What a partition asks of the consumer and the group, to be implemented by the engine."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from aiokafka.structs import TopicPartition
+
+
+class Committed(NamedTuple):
+    """Where the group stands in a partition."""
+
+    offset: int | None
+    """Next offset to read; None: nothing was ever committed."""
+    beginning: int
+    end: int
+    metadata: str
+
+
+class Positions(Protocol):
+    """The consumer, as far as a partition needs it."""
+
+    async def move_to(self, partition: int, offset: int) -> None:
+        """Fetch from this offset on; what was fetched before is not delivered."""
+
+    def end_offset(self, partition: int) -> int | None:
+        """Return the end of the partition as last seen, None before that."""
+
+    async def committed(self, source: TopicPartition) -> Committed:
+        """Ask the broker where the group stands."""
+
+    async def still_member(self) -> None:
+        """Return when the group has confirmed, from now on, that this worker is a member of its current generation."""
