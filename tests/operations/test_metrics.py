@@ -114,6 +114,7 @@ async def test_every_metric_is_there_from_the_start_at_0() -> None:
         assert found[name, frozenset()] > 0
     assert any(name == "python_gc_collections_total" for name, _ in found)
     assert any(name == "python_info" for name, _ in found)
+    assert not any(name.endswith("_created") for name, _ in found), "twice the series of every counter, for nothing"
 
 
 async def test_every_metric_has_help_and_a_base_unit() -> None:
