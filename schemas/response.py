@@ -94,7 +94,7 @@ _validate_json: Final = SurveyResponse.__pydantic_validator__.validate_json
 def accept(key: bytes | None, value: bytes, record_time_ms: int) -> SurveyResponse:
     """Read a record of the responses topic whose value is not null; `Rejected` with the first reason that holds."""
     if len(value) > MAX_VALUE_BYTES:
-        raise Rejected(Reason.TOO_LARGE, f"the value has {len(value)} bytes, the limit is {MAX_VALUE_BYTES}")
+        raise Rejected(Reason.TOO_LARGE, f"the value has more than {MAX_VALUE_BYTES} bytes")
     try:
         # NaN and Infinity are no JSON, but the parser takes them. One byte is far quicker to look for than three.
         if (_CAPITAL_N in value and value.find(b"NaN") >= 0) or (_CAPITAL_I in value and value.find(b"Infinity") >= 0):

@@ -56,7 +56,7 @@ def publish(
 
     settings = Settings.from_environment()
     form = form or _format_of(file)
-    with _opened(file) as stream, _refusals(refused) as keep, _progress(file) as (tell, on_progress):
+    with _opened(file) as stream, _refusals(refused, stream) as keep, _progress(file) as (tell, on_progress):
         lines = Lines(stream)
         responses = read(lines, form, lambda remark: tell(f"note: {remark}"))
         shown = 0
@@ -84,12 +84,16 @@ def _format_of(file: str) -> FileFormat:
         return FileFormat.CSV
     if file == STDIN or suffix in {".ndjson", ".jsonl", ".json"}:
         return FileFormat.NDJSON
+    if not Path(file).exists():
+        raise Failure(f"{file} cannot be read: No such file or directory")
     raise typer.BadParameter(f"cannot tell the format of {file} by its extension; say --format ndjson or csv")
 
 
 @contextmanager
 def _opened(file: str) -> Iterator[BinaryIO]:
     if file == STDIN:
+        if sys.stdin is None:
+            raise Failure("standard input is closed: there is nothing to read")
         # Unbuffered: a thread waits in it, and a buffer's lock held by a thread would break the interpreter's end.
         yield open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)  # noqa: SIM115
         return
@@ -102,11 +106,13 @@ def _opened(file: str) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _refusals(path: Path | None) -> Iterator[Callable[[Refusal], None]]:
+def _refusals(path: Path | None, source: BinaryIO) -> Iterator[Callable[[Refusal], None]]:
     """What keeps refused lines: a file that only its owner can read, for they hold personal data."""
     if path is None:
         yield lambda _: None
         return
+    if path.exists() and os.path.samestat(path.stat(), os.fstat(source.fileno())):
+        raise Failure(f"{path} is the file to publish: name another for the refused lines")
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     except OSError as error:

@@ -21,6 +21,8 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 SEGMENT_COLUMN = re.compile(r"segments?[._](.+)")
 INTEGER_COLUMNS = frozenset({"score", "csat", "revision"})
 REQUIRED_COLUMNS = ("response_id", "survey_id", "score", "responded_at")
+NO_CSV = f"a cell is longer than {csv.field_size_limit():,} characters, or a carriage return stands outside quotes"
+"""All that Python's reader calls an error."""
 KNOWN_COLUMNS = frozenset(SurveyResponse.model_fields) - {"segments"}
 
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
@@ -90,7 +92,7 @@ def read(lines: Lines, form: FileFormat, remark: Callable[[str], None]) -> Itera
     """Every response of the stream. `remark` is told, in a sentence, what is left out on purpose.
 
     Raises:
-        Failure: a CSV header lacks a column that every response needs, or the file is no CSV.
+        Failure: the header of a CSV is none, or lacks a column that every response needs.
     """
     return _read_csv(lines, remark) if form is FileFormat.CSV else _read_ndjson(lines)
 
@@ -105,19 +107,33 @@ def _read_ndjson(lines: Lines) -> Iterator[Line]:
 
 
 def _read_csv(lines: Lines, remark: Callable[[str], None]) -> Iterator[Line]:
-    rows = csv.reader(line.decode("utf-8", "surrogateescape") + "\n" for line in lines)
+    taken: list[bytes] = []  # the lines of the row that is being read
+
+    def texts() -> Iterator[str]:
+        for line in lines:
+            taken.append(line)
+            yield line.decode("utf-8", "surrogateescape") + "\n"
+
+    rows = csv.reader(texts())
     try:
         header = next(rows, [])
-        if header:
-            header[0] = header[0].removeprefix("\ufeff")
-        header = [name.strip() for name in header]
-        _check_header(header, remark)
-        for cells in rows:
-            if not cells:
-                continue
-            yield _csv_line(rows.line_num, header, cells)
-    except csv.Error as error:
-        raise Failure(f"line {rows.line_num} is no CSV: {error}") from None
+    except csv.Error:
+        raise Failure(f"the file is no CSV: in its header {NO_CSV}") from None
+    if header:
+        header[0] = header[0].removeprefix("\ufeff")
+    header = [name.strip() for name in header]
+    _check_header(header, remark)
+    while True:
+        taken.clear()
+        try:
+            cells = next(rows)
+        except StopIteration:
+            return
+        except csv.Error:  # the reader goes on with the next line
+            yield Line(rows.line_num, b"\n".join(taken), b"", NO_CSV)
+            continue
+        if cells:
+            yield _csv_line(rows.line_num, header, cells, b"\n".join(taken))
 
 
 def _check_header(header: list[str], remark: Callable[[str], None]) -> None:
@@ -136,8 +152,7 @@ def _is_known(column: str) -> bool:
     return column in KNOWN_COLUMNS or SEGMENT_COLUMN.fullmatch(column) is not None
 
 
-def _csv_line(number: int, header: list[str], cells: list[str]) -> Line:
-    original = ",".join(_quoted(cell) for cell in cells).encode("utf-8", "surrogateescape")
+def _csv_line(number: int, header: list[str], cells: list[str], original: bytes) -> Line:
     if len(cells) != len(header):
         return Line(number, original, b"", f"the row has {len(cells)} cells, the header {len(header)}")
     response: dict[str, object] = {}
@@ -159,7 +174,3 @@ def _csv_line(number: int, header: list[str], cells: list[str]) -> Line:
     except UnicodeEncodeError:
         return Line(number, original, b"", "the row is not UTF-8")
     return Line(number, original, value)
-
-
-def _quoted(cell: str) -> str:
-    return '"' + cell.replace('"', '""') + '"' if any(mark in cell for mark in ',"\r\n') else cell

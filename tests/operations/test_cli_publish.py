@@ -222,3 +222,35 @@ def test_only_the_first_hundred_refusals_are_told(environment: dict[str, str], t
     assert len(re.findall(r"^line \d+:", result.stderr, re.MULTILINE)) == 100
     assert "150 refused (invalid_json 150)" in result.stderr
     assert len(refused.read_text().splitlines()) == 150
+
+
+def test_a_row_that_is_no_csv_stops_nothing(environment: dict[str, str], tmp_path: Path) -> None:
+    rows = ["response_id,customer_id,survey_id,score,responded_at", *(f"r-{n},c,s,7,{ago(hours=n)}" for n in (1, 2, 3))]
+    rows[2] = rows[2].replace(",c,", ",c\rc,")
+    refused = tmp_path / "refused.ndjson"
+    result = run(environment, "publish", written(tmp_path, "a.csv", *rows), "--refused", str(refused))
+    assert result.exit_code == 1
+    assert "line 3: invalid_csv: " in result.stderr
+    assert "2 responses published, 1 refused (invalid_csv 1)" in result.stderr
+    assert [json.loads(line)["original"] for line in refused.read_text().splitlines()] == [rows[2]]
+
+
+def test_refused_lines_never_overwrite_what_is_published(environment: dict[str, str], tmp_path: Path) -> None:
+    file = written(tmp_path, "a.ndjson", "{nope")
+    result = run(environment, "publish", file, "--refused", file)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "is the file to publish" in result.stderr
+    assert Path(file).read_text() == "{nope\n"
+
+
+def test_a_missing_file_and_a_closed_input_are_one_sentence(environment: dict[str, str]) -> None:
+    assert run(environment, "publish", "/no/such/file").stderr == (
+        "nps: /no/such/file cannot be read: No such file or directory\n"
+    )
+    closed = subprocess.run(
+        ["/bin/sh", "-c", f"{sys.executable} -m streams.cli publish - <&-"],
+        env={**os.environ, **environment},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert (closed.returncode, closed.stderr) == (1, "nps: standard input is closed: there is nothing to read\n")
