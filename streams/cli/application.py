@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Annotated
 
 import typer
@@ -73,3 +74,17 @@ app.command(epilog=example("nps settings", "NPS_WINDOWS=1d,7d nps settings --jso
     settings
 )
 app.command(epilog=example("nps doctor", "nps doctor --json"))(doctor)
+
+
+def _let_help_flow(group: typer.Typer) -> None:
+    """Join the lines of each paragraph of help: Typer would keep the line ends of the docstrings."""
+    for command in group.registered_commands:
+        if command.callback is not None:
+            paragraphs = inspect.cleandoc(command.callback.__doc__ or "").split("\n\n")
+            command.help = "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs)
+    for each in group.registered_groups:
+        if each.typer_instance is not None:
+            _let_help_flow(each.typer_instance)
+
+
+_let_help_flow(app)

@@ -61,6 +61,8 @@ class DeadLetter(NamedTuple):
         """For programs."""
         row: dict[str, Any] = self._asdict()
         del row["time_ms"]
+        for name in ("source_partition", "source_offset"):
+            row[name] = int(row[name]) if row[name].isdecimal() else None
         return {"time": self.time} | row
 
 

@@ -25,7 +25,8 @@ def events(
 ) -> None:
     """Show events as they are committed: passives detected, scores changed, detections withdrawn.
 
-    Ends with Ctrl-C. With --json each line is one event with its data, topic, partition and offset.
+    Ends with Ctrl-C. With --json each line is one event with its data and where it is: topic, partition,
+    offset. Its time is when the answer was given; record_time, which the other form shows, is when it was published.
     """
     import asyncio
 
@@ -41,7 +42,7 @@ def events(
             if as_json:
                 show_json_line(event._asdict())
             else:
-                console.print(_sentence(event.type, event.time, event.data), soft_wrap=True)
+                console.print(_sentence(event.type, event.record_time, event.data), soft_wrap=True)
 
     try:
         asyncio.run(run())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
@@ -44,6 +45,8 @@ def scores(
 
     from streams.settings import Settings
 
+    if url is not None and not url.startswith(("http://", "https://")):
+        raise typer.BadParameter("--url must be an address such as http://127.0.0.1:6066")
     settings = Settings.from_environment()
     worker = Worker(
         (url or _worker(settings)).rstrip("/"), settings.http_token.get_secret_value() if settings.http_token else None
@@ -71,6 +74,10 @@ async def _watch(worker: Worker, query: dict[str, str], as_json: bool) -> None:
     if as_json:
         while True:
             show_json_line(await fetch(worker, query))
+            await asyncio.sleep(REFRESH_S)
+    if not sys.stdout.isatty():
+        while True:
+            show(table(await fetch(worker, query)))
             await asyncio.sleep(REFRESH_S)
     from rich.live import Live
 

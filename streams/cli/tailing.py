@@ -30,7 +30,9 @@ class Shown(NamedTuple):
     type: str
     id: str
     time: str
-    """Of its record, RFC 3339."""
+    """As the event says: when the answer was given."""
+    record_time: str
+    """When it was published, RFC 3339."""
     topic: str
     partition: int
     offset: int
@@ -84,7 +86,8 @@ def _shown(record: ConsumerRecord) -> Shown:
     return Shown(
         type=kafka.header(record, "ce_type") or "",
         id=kafka.header(record, "ce_id") or "",
-        time=format_rfc3339(record.timestamp * 1000),
+        time=kafka.header(record, "ce_time") or "",
+        record_time=format_rfc3339(record.timestamp * 1000),
         topic=record.topic,
         partition=record.partition,
         offset=record.offset,

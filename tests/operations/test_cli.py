@@ -54,6 +54,16 @@ def test_help_has_an_example(command: tuple[str, ...], run: CliRunner) -> None:
     assert " ".join(("nps", *command)) in result.stdout.split("Examples")[1]
 
 
+def test_paragraphs_of_help_flow(run: CliRunner) -> None:
+    helped = run.invoke(app, ["publish", "--help"]).stdout
+    wide = " ".join(line.strip() for line in helped.splitlines())
+    lines = [line.strip() for line in helped.splitlines()]
+    paragraph = lines[lines.index(next(line for line in lines if line.startswith("Each line"))) :]
+    paragraph = paragraph[: paragraph.index("")]
+    assert "Refused lines are reported" in wide
+    assert all(len(line) > 60 for line in paragraph[:-1]), "a line was broken where the docstring breaks"
+
+
 def test_help_is_there_at_once() -> None:
     spent = []
     for _ in range(3):
@@ -75,13 +85,14 @@ def test_help_imports_nothing_that_it_does_not_need() -> None:
     [
         ["no-such-command"],
         ["publish"],
-        ["publish", "answers.xlsx"],
+        ["publish", "/dev/null"],
         ["publish", "-", "--record-time", "yesterday"],
         ["dead-letters", "list", "--reason", "because"],
         ["dead-letters", "list", "--limit", "0"],
         ["dead-letters", "replay", "--reason", "too_large"],
         ["settings", "--json", "--markdown"],
         ["events", "--type", "no-such-event"],
+        ["scores", "--url", "localhost"],
     ],
     ids=" ".join,
 )

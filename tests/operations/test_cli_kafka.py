@@ -171,6 +171,7 @@ def test_events_shows_what_is_committed(environment: dict[str, str], topics: Top
     ]
     assert {row["topic"] for row in found} == {topics.passive_detected, topics.score_changed}
     assert all(row["id"] == row["data"]["event_id"] for row in found)
+    assert all(row["time"] == "1970-01-01T00:00:00Z" < row["record_time"] for row in found)
     assert len(rows(run(environment, *dump, "--json", "--type", "score-changed"))) == 1
     assert len(rows(run(environment, *dump, "--json", "--limit", "2"))) == 2
     text = run(environment, *dump).stdout
@@ -239,9 +240,9 @@ def test_dead_letters_are_listed_by_their_last_refusal(
     publish(broker.bootstrap_servers, topics.dead_letter, letters)
     found = rows(run(environment, "dead-letters", "list", "--json"))
     assert len(found) == 7
-    (last,) = [row for row in found if row["source_offset"] == "6"]
+    (last,) = [row for row in found if row["source_offset"] == 6]
     assert (last["reason"], last["message"], last["source_topic"], last["source_partition"]) == (
-        "key_mismatch", "field 6 must be so", topics.responses, "1",
+        "key_mismatch", "field 6 must be so", topics.responses, 1,
     )  # fmt: skip
     assert len(rows(run(environment, "dead-letters", "list", "--json", "--reason", "from_future"))) == 3
     newest = run(environment, "dead-letters", "list", "--json", "--limit", "2")

@@ -138,3 +138,18 @@ def test_watching_goes_on_until_ctrl_c(worker: ThreadingHTTPServer) -> None:
             assert process.stderr.read() == b""
         finally:
             process.kill()
+
+
+def test_watching_into_a_pipe_shows_each_table(worker: ThreadingHTTPServer) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "streams.cli", "scores", "--watch"],
+        env={**os.environ, "NPS_HTTP_PORT": str(worker.server_port)},
+        stdout=subprocess.PIPE,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            lines = [process.stdout.readline() for _ in range(2 * (len(ROWS) + 2))]
+            assert lines[: len(ROWS) + 2] == lines[len(ROWS) + 2 :]
+            assert lines[0].startswith(b"Survey")
+        finally:
+            process.kill()

@@ -64,7 +64,7 @@ def test_a_dead_letter_replayed_becomes_an_event(
         (letter,) = [json.loads(line) for line in run("dead-letters", "list", "--json").stdout.splitlines()]
         assert letter["reason"] == "from_future"
         assert "responded_at" in letter["message"]
-        assert (letter["source_topic"], letter["source_partition"]) == (topics.responses, str(partition))
+        assert (letter["source_topic"], letter["source_partition"]) == (topics.responses, partition)
 
         assert json.loads(run("dead-letters", "replay", "--json").stdout)["replayed"] == 1
         shown = ""
