@@ -73,6 +73,17 @@ lock: $(STAMP) ## Write requirements*.txt anew from pyproject.toml (ARGS=--upgra
 	$(COMPILE) $(ARGS) pyproject.toml --extra dev --constraints requirements.txt --output-file requirements-dev.txt
 	$(COMPILE) --group build --constraints requirements-dev.txt --output-file requirements-build.txt
 
+.PHONY: sbom
+sbom: $(STAMP) ## Write what an installation consists of to dist/sbom.cdx.json (CycloneDX)
+	@mkdir -p dist
+	@$(PY) -W ignore $(VENV)/bin/cyclonedx-py requirements requirements.txt --pyproject pyproject.toml --output-reproducible --output-file dist/sbom.cdx.json
+
+# Needs a network, and an index that tells vulnerabilities (PyPI does, most mirrors do not): a package that could not be
+# looked up is a failure.
+.PHONY: audit
+audit: $(STAMP) ## Look every pinned dependency up in the database of known vulnerabilities
+	@$(VENV)/bin/uv tool run --from 'pip-audit==2.10.1' pip-audit --strict --disable-pip --require-hashes --requirement requirements.txt
+
 .PHONY: clean
 clean: ## Remove the virtual environment and caches; a broker's data (.nps) and the jars of Kafka stay
 	rm -rf $(VENV) dist .cache .coverage .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -13,11 +13,14 @@ from faust.types.tuples import TP
 from streams.engine.access import NotAuthorized
 from streams.engine.config import EngineConfig
 from streams.engine.engine import Engine
+from streams.engine.formats import Corrupt, NewerFormat
 from streams.engine.observer import CountsListener, EngineObserver
+from streams.engine.partition import LogLost
 from streams.engine.transport import BatchTransport
 
 logger = logging.getLogger(__name__)
 
+GOODBYE_AFTER_CRASH_S = 1.0
 POLL_RECORDS_MAX = 2_000
 """Records of one fetch, all partitions together."""
 
@@ -88,7 +91,7 @@ class ProcessorApp(faust.App):  # type: ignore[misc]
         return self._failure.result() if self._failure.done() else self.crash_reason
 
     async def _partition_crashed(self, error: BaseException) -> None:
-        known = isinstance(error, NotAuthorized)  # a sentence that says all, for once
+        known = isinstance(error, NotAuthorized | LogLost | NewerFormat | Corrupt)  # their sentence says all
         logger.critical("processing can't go on", exc_info=None if known else error)
         if self._failure is not None and not self._failure.done():
             self._failure.set_result(error)
@@ -109,16 +112,19 @@ class ProcessorApp(faust.App):  # type: ignore[misc]
         consumer.stop_flow()
         await self.engine.stop()
         thread = consumer._thread
-        if thread._consumer is not None:
-            try:
-                await thread.call_thread(thread._consumer.stop)
-            except asyncio.CancelledError:
-                # Where no broker answers, aiokafka's stop ends in the cancellation of its own fetches. Ours is another.
-                task = asyncio.current_task()
-                if task is not None and task.cancelling():
-                    raise
-            except RuntimeError:
-                if (
-                    not thread.thread_loop.is_closed()
-                ):  # after a crash Faust has ended the thread, and the consumer with it
-                    raise
+        if thread._consumer is None:
+            return
+        # After a crash Faust ends the thread by itself, at any moment, and a call into it may never return.
+        wait_s = GOODBYE_AFTER_CRASH_S if consumer.should_stop else None
+        try:
+            await asyncio.wait_for(thread.call_thread(thread._consumer.stop), wait_s)
+        except TimeoutError:
+            logger.warning("left the group without a goodbye: others take over after the session timeout")
+        except asyncio.CancelledError:
+            # Where no broker answers, aiokafka's stop ends in the cancellation of its own fetches. Ours is another.
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+        except RuntimeError:
+            if not thread.thread_loop.is_closed():
+                raise

@@ -40,7 +40,7 @@ class StateDirectory:
     def acquire(self) -> Self:
         """Create, lock and check the directory. Raises StateDirectoryError."""
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)  # what customers said is in it
             self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise StateDirectoryError(

@@ -168,6 +168,7 @@ def test_an_erased_customer_is_gone_from_disk_and_changelog(
             publish(f"other-{number}", response(f"o-{number}", f"other-{number}", "stays"))
         until_accepted(worker, 55)
         assert worker.sigterm() == 0  # so that it is on disk, beyond doubt
+        assert state_dir.stat().st_mode & 0o777 == 0o700
         assert files_with(state_dir, *texts).keys() == set(texts), "or this test would show nothing"
         assert files_with(log_dir, *texts).keys() == set(texts)
 
