@@ -73,9 +73,9 @@ def _few_people(rng: random.Random, count: int) -> Iterator[Produced]:
         anonymous = rng.random() < 0.25
         key = (response_id if anonymous else customer).encode()
         kind = rng.random()
-        if kind < 0.06:
+        if kind < 0.1:
             value: bytes | None = None
-        elif kind < 0.1:
+        elif kind < 0.14:
             value = rng.choice((b"", b"{}", b"\xff", b"[]"))
         else:
             names = rng.sample(("country", "tier", "plan"), rng.randint(0, 3))

@@ -17,6 +17,10 @@ ROUND_S = 1e-6
 """What one round of the loop takes, for whoever looks at the clock until it has moved."""
 
 
+ROUNDS_MAX = 500_000
+"""A schedule takes some thousands; one that never ends takes more than this."""
+
+
 class Process:
     """What the loop knows of a simulated process."""
 
@@ -32,6 +36,10 @@ class NothingLeft(Exception):
     """Everybody waits for somebody: no callback is ready and no timer is set."""
 
 
+class Endless(Exception):
+    """Somebody is busy for ever."""
+
+
 class VirtualLoop(asyncio.BaseEventLoop):
     """No sockets, no threads: callbacks and timers alone. Waiting costs nothing."""
 
@@ -42,6 +50,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Where what belongs to no process runs: the network, the cluster."""
         self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
         self._numbers = count()
+        self._rounds = 0
 
     def time(self) -> float:
         return self.now_s
@@ -93,6 +102,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         while timers and timers[0][2].cancelled():
             heapq.heappop(timers)
         self.now_s += ROUND_S
+        self._rounds += 1
+        if self._rounds == ROUNDS_MAX:
+            raise Endless
         if not ready and not self._stopping:
             if not timers:
                 raise NothingLeft

@@ -79,7 +79,7 @@ async def _tell(world: World, names: list[str], elements: list[Element]) -> None
 
 async def _do(world: World, element: Element) -> None:
     worker = world.workers.get(element.worker)
-    if element.what in ("share", "outage", "compact", "clock jumps"):
+    if element.what in ("share", "outage", "compact", "clock jumps", "day passes"):
         world.happened[element.what] += 1
     match element.what:
         case "wait":
@@ -99,6 +99,9 @@ async def _do(world: World, element: Element) -> None:
             world.compact()
         case "clock jumps":
             world.clock.ahead_s += element.seconds
+        case "day passes":  # longer than changelogs keep nulls
+            world.clock.ahead_s += element.seconds
+            world.compact()
         case "crash" if element.moment and element.count:
             world.fuses.append(Fuse(element.worker, element.moment, element.count, "kill", element.loss))
         case "freeze":

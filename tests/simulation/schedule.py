@@ -14,6 +14,7 @@ CRASH_POINTS: tuple[str, ...] = get_args(CrashPoint)
 REQUESTS = ("metadata", "init", "ends", "beginnings", "restore", "committed", "write", "offsets", "commit", "heartbeat")
 MOMENTS = (*CRASH_POINTS, *(f"{request} {moment}" for request in (*REQUESTS, "fetch") for moment in ("sent", "done")))
 FAULTS = ("refused", "lost", "hangs")
+ABSENCE_SHARE = 0.1
 NAMES = ("a", "b", "c")
 
 
@@ -56,11 +57,30 @@ def draw(rng: random.Random) -> tuple[list[str], list[Element]]:
         lambda: Element("outage", seconds=rng.choice((0.3, 3.0, 35.0))): 1,
         lambda: Element("compact"): 2,
         lambda: Element("wait", seconds=rng.choice((15.0, 70.0))): 2,
-        lambda: Element("clock jumps", seconds=rng.choice((-7_200.0, 60.0, 13 * 3600.0, 30 * 3600.0))): 1,
+        lambda: Element("clock jumps", seconds=rng.choice((-7_200.0, 60.0, 13 * 3600.0))): 1,
+        lambda: Element("day passes", seconds=30 * 3600.0): 1,
     }
     drawn = [kind() for kind in rng.choices(list(kinds), list(kinds.values()), k=rng.randint(6, 24))]
+    if rng.random() < ABSENCE_SHARE:
+        drawn[rng.randrange(len(drawn)) :] = _absence(rng, rng.choice(names))
     first = Element("crash", "", rng.choice(CRASH_POINTS), rng.choice((1, 1, 2, 3)), "tail")
     return names, [first, *drawn]
+
+
+def _absence(rng: random.Random, name: str) -> list[Element]:
+    """One is away for longer than changelogs keep nulls, and comes back to what it left on its disk."""
+    return [
+        Element("fetch", count=rng.choice((4, 10))),
+        Element("wait", seconds=1.0),
+        Element("crash", name, loss=rng.choice(("nothing", "tail"))),
+        Element("wait", seconds=11.0),
+        Element("fetch", count=30),
+        Element("wait", seconds=1.0),
+        Element("day passes", seconds=30 * 3600.0),
+        Element("start", name),
+        Element("wait", seconds=1.0),
+        Element("share"),
+    ]
 
 
 def _crash(rng: random.Random, names: list[str]) -> Element:

@@ -38,7 +38,15 @@ def test_no_schedule_loses_repeats_or_halves_a_record() -> None:
     assert happened["schedules with a crash"] > 0.95 * SCHEDULES
     for point in CRASH_POINTS:
         assert happened[f"kill at {point}"] > SCHEDULES / 10
-    for rare in ("commit lost", "commits fenced", "freeze at commit sent", "compact", "clock jumps", "outage"):
+    for rare in (
+        "commit lost",
+        "commits fenced",
+        "freeze at commit sent",
+        "compact",
+        "clock jumps",
+        "day passes",
+        "outage",
+    ):
         assert happened[rare], f"no schedule had {rare}"
 
 
