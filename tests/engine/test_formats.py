@@ -15,7 +15,7 @@ from schemas.topics import Topics
 from streams.broker import Broker
 from streams.engine import decider as decider_module
 from streams.engine import formats, ledger
-from streams.engine import partition as partition_module
+from streams.engine import unit as unit_module
 from streams.engine.decider import Decider, DecidingConfig
 from streams.engine.formats import Cells, Corrupt, Format, NewerFormat
 from streams.engine.store import Checkpoint, Store
@@ -83,7 +83,7 @@ def test_older_state_is_read_and_what_changes_is_written_anew(tmp_path: Path, mo
     store.write([*states, (b"c" + row, formats.COUNTS.encode(cells))], Checkpoint(0, 0, 0))
     journeys = _next_version(formats.JOURNEY, Journey)
     counts = _next_version(formats.COUNTS, Cells)
-    for module in (decider_module, partition_module):
+    for module in (decider_module, unit_module):
         monkeypatch.setattr(module, "JOURNEY", journeys)
     monkeypatch.setattr(ledger, "COUNTS", counts)
 
