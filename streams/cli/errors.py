@@ -15,7 +15,7 @@ EXPLAINED_ERRORS = (
     ("streams.engine.topics", "RefusedToStart"),
     ("streams.engine.access", "NotAuthorized"),
     ("streams.engine.state_directory", "StateDirectoryError"),
-    ("streams.engine.formats", "NewerFormat"),
+    ("streams.engine.formats", "Unreadable"),
     ("streams.http.server", "CannotListen"),
 )
 """Errors of other rooms whose message is a sentence for people."""

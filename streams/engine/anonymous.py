@@ -6,6 +6,7 @@ DAY_MS = 86_400_000
 INDEX_PREFIX = b"a"
 _ANONYMOUS_KEY_PREFIX = b'["response",'
 _DAY_BYTES = 4
+_LAST_DAY = (1 << 8 * _DAY_BYTES) - 1
 
 
 def is_anonymous(key: bytes) -> bool:
@@ -29,4 +30,5 @@ def indexed_key(entry: bytes) -> bytes:
 
 
 def _day(time_ms: int) -> bytes:
-    return max(time_ms // DAY_MS, 0).to_bytes(_DAY_BYTES, "big")
+    # Record times are the publisher's: any number of 64 bits.
+    return min(max(time_ms // DAY_MS, 0), _LAST_DAY).to_bytes(_DAY_BYTES, "big")

@@ -13,7 +13,7 @@ from faust.types.tuples import TP
 from streams.engine.access import NotAuthorized
 from streams.engine.config import EngineConfig
 from streams.engine.engine import Engine
-from streams.engine.formats import Corrupt, NewerFormat
+from streams.engine.formats import Unreadable
 from streams.engine.observer import CountsListener, EngineObserver
 from streams.engine.partition import LogLost
 from streams.engine.transport import BatchTransport
@@ -91,7 +91,7 @@ class ProcessorApp(faust.App):  # type: ignore[misc]
         return self._failure.result() if self._failure.done() else self.crash_reason
 
     async def _partition_crashed(self, error: BaseException) -> None:
-        known = isinstance(error, NotAuthorized | LogLost | NewerFormat | Corrupt)  # their sentence says all
+        known = isinstance(error, NotAuthorized | LogLost | Unreadable)  # their sentence says all
         logger.critical("processing can't go on", exc_info=None if known else error)
         if self._failure is not None and not self._failure.done():
             self._failure.set_result(error)

@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.structs import ConsumerRecord, TopicPartition
+from aiokafka.structs import TopicPartition
 
-from streams.engine.anonymous import index_key, is_anonymous
-from streams.engine.formats import COUNTS, JOURNEY, REMEMBERED
+from streams.engine.changelog_records import count_rows, journey_rows
 from streams.engine.store import Checkpoint, Store
 
 logger = logging.getLogger(__name__)
@@ -39,7 +37,7 @@ async def restore(
     """Bring the store to the committed end of both changelogs.
 
     To be called after fencing: only then do the end offsets hold everything the previous holder committed, and nothing
-    of theirs can follow.
+    of theirs can follow. Raises Unreadable for a record that this release can't read.
     """
     consumer = AIOKafkaConsumer(
         **kafka,
@@ -68,7 +66,10 @@ async def restore(
             fetched = await consumer.getmany(timeout_ms=POLL_TIMEOUT_MS, max_records=RECORDS_PER_POLL)
             rows: list[tuple[bytes, bytes | None]] = []
             for tp, records in fetched.items():
-                rows.extend(_journey_rows(store, records) if tp == journeys else _count_rows(records))
+                if tp == journeys:
+                    rows += journey_rows(store, tp, records)
+                else:
+                    rows += [(b"c" + key, value) for key, value in count_rows(tp, records)]
                 progress.restored += len(records)
             for tp in tuple(waiting):
                 position[tp] = await consumer.position(tp)  # past the transaction markers too, which are no records
@@ -118,33 +119,6 @@ def _starting_offsets(
     logger.warning("partition %d: the local state can't be continued (%s): rebuilding it", topics[0].partition, why)
     store.clear()
     return beginnings
-
-
-def _journey_rows(store: Store, records: list[ConsumerRecord[bytes, bytes]]) -> list[tuple[bytes, bytes | None]]:
-    """Return the rows to write: the records, and what they change in the index of anonymous responses."""
-    rows: list[tuple[bytes, bytes | None]] = []
-    anonymous: dict[bytes, bytes | None] = {}
-    for record in records:
-        key, value = record.key, record.value
-        if is_anonymous(key):
-            before = anonymous[key] if key in anonymous else store.get(b"j" + key)
-            if before is not None:
-                rows.append((index_key(REMEMBERED.decode(before).first_seen_ms, key), None))
-            if value is not None:
-                rows.append((index_key(REMEMBERED.decode(value).first_seen_ms, key), b""))
-            anonymous[key] = value
-        elif value is not None:
-            JOURNEY.check(value)
-        rows.append((b"j" + key, value))
-    return rows
-
-
-def _count_rows(records: list[ConsumerRecord[bytes, bytes]]) -> Iterator[tuple[bytes, bytes | None]]:
-    check: Callable[[bytes], None] = COUNTS.check
-    for record in records:
-        if record.value is not None:
-            check(record.value)
-        yield b"c" + record.key, record.value
 
 
 def _now_ms() -> int:

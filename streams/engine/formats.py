@@ -7,19 +7,26 @@ an older worker stop, in a sentence, at what a newer one wrote, instead of misre
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Generic, TypeVar
+from typing import Annotated, Generic, TypeVar
 
 import msgspec
 
+from streams.rules.counts import COUNTERS, HOURS_A_DAY
 from streams.rules.journey import Journey, Remembered
 
 T = TypeVar("T")
 
-Cells = dict[int, int]
+Cell = Annotated[int, msgspec.Meta(ge=0, lt=HOURS_A_DAY * COUNTERS)]
+Count = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
+Cells = dict[Cell, Count]
 """A day's counts: cell → count, cell = hour of day x 6 + counter; cells without a count are absent."""
 
 
-class NewerFormat(Exception):
+class Unreadable(Exception):
+    """State that this release can't read; the message says what, and where when that is known."""
+
+
+class NewerFormat(Unreadable):
     """State written by a newer release. The worker must stop: it would lose what it can't read."""
 
     def __init__(self, what: str, found: int, known: int) -> None:
@@ -29,7 +36,7 @@ class NewerFormat(Exception):
         )
 
 
-class Corrupt(Exception):
+class Corrupt(Unreadable):
     """Stored bytes that no release wrote."""
 
 

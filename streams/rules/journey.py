@@ -1,6 +1,7 @@
 """The state of one customer in one survey: the newest answers in order, and the open detection.
 
-These structs are what the changelog stores (as arrays, so the order of the fields is part of the stored format).
+These structs are what the changelog stores (as arrays, so the order of the fields is part of the stored format; their
+limits are checked when they are read back).
 They hold no reference cycles, which lets them live outside the garbage collector (`gc=False`): a worker keeps
 hundreds of thousands of them, and the collector would walk them all.
 """
@@ -9,10 +10,11 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
+from schemas.times import MAX_US, MIN_US
 from streams.rules.category import CATEGORY_OF_SCORE, PASSIVE
 
 if TYPE_CHECKING:
@@ -20,17 +22,19 @@ if TYPE_CHECKING:
 
 HISTORY_LIMIT_ANSWERS: Final = 32
 
+Instant = Annotated[int, msgspec.Meta(ge=MIN_US, le=MAX_US)]
+"""µs since the epoch, in the years 1 to 9999."""
+
 
 class Answer(msgspec.Struct, array_like=True, gc=False):
     """One response as the history keeps it. Never changed once stored, except `counted_as` by whoever counts it."""
 
     response_id: str
-    revision: int
-    score: int
-    responded_at: int
-    """µs since the epoch."""
+    revision: Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
+    score: Annotated[int, msgspec.Meta(ge=0, le=10)]
+    responded_at: Instant
     segments: dict[str, str]
-    csat: int | None
+    csat: Annotated[int, msgspec.Meta(ge=1, le=5)] | None
     counted_as: bool | tuple[str, ...] = False
     """False: not counted. True: counted under exactly its own `name=value` segments. A tuple: counted under these."""
     account_id: str | None = None
@@ -45,14 +49,13 @@ class Detection(msgspec.Struct, array_like=True, gc=False):
     """The open detection, as it was published; later edits of its response do not touch it."""
 
     event_id: str
-    responded_at: int
-    """µs since the epoch."""
+    responded_at: Instant
 
 
 class Journey(msgspec.Struct, array_like=True, gc=False):
     """One customer in one survey. A detection is open only while the latest answer is passive."""
 
-    history: list[Answer]
+    history: Annotated[list[Answer], msgspec.Meta(min_length=1, max_length=HISTORY_LIMIT_ANSWERS)]
     """Oldest first by (`responded_at`, `response_id`), 1 to 32."""
     detection: Detection | None = None
 

@@ -22,7 +22,8 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 from mode import Service
 
-from streams.engine.formats import COUNTS, Corrupt, NewerFormat
+from streams.engine.changelog_records import count_rows
+from streams.engine.formats import Unreadable
 from streams.scoreboard.board import Scoreboard, UnreadableCounts
 
 logger = logging.getLogger(__name__)
@@ -157,16 +158,10 @@ class CountsReader(Service):  # type: ignore[misc]
             followed = self._followed.get(at.partition)
             if followed is None or followed.moved:
                 continue
-            rows = []
-            for record in records:
-                try:
-                    if record.key is None:
-                        raise Corrupt("a day's counts have no key")
-                    if record.value is not None:
-                        COUNTS.check(record.value)
-                except (Corrupt, NewerFormat) as error:
-                    raise UnreadableCounts(f"{at.topic} [{at.partition}] offset {record.offset}: {error}") from error
-                rows.append((record.key, record.value))
+            try:
+                rows = count_rows(at, records)
+            except Unreadable as error:
+                raise UnreadableCounts(str(error)) from error
             self._board.followed_rows(at.partition, rows)
 
     async def _settle(self, consumer: AIOKafkaConsumer) -> None:
