@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from schemas.times import US_PER_DAY, format_rfc3339
+from schemas.times import MAX_US, MIN_US, US_PER_DAY, format_rfc3339
 from streams.rules.category import CATEGORY_OF_SCORE
 from streams.rules.journey import Answer, Detection
 
@@ -54,7 +54,8 @@ def passive_detected(
         "previous_response_id": None if previous is None else previous.response_id,
         "passive_since": responded_at if passive_since_us == answer.responded_at else format_rfc3339(passive_since_us),
         "responded_at": responded_at,
-        "detected_at": format_rfc3339(detected_at_us),
+        # A record time is the publisher's, and may be outside of the years that can be written.
+        "detected_at": format_rfc3339(min(max(detected_at_us, MIN_US), MAX_US)),
         "reason": answer.reason,
         "comment": answer.comment,
         "language": answer.language,

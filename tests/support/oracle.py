@@ -95,7 +95,6 @@ class PartitionOracle:
         assert record.partition == self.partition
         assert record.offset >= self.next_offset
         self.next_offset = record.offset + 1
-        self.stream_time_ms = max(self.stream_time_ms, record.timestamp_ms)
         if record.key is not None and partition_of(record.key, self.config.partitions) != self.partition:
             self.misplaced += 1
         events: list[OracleEvent] = []
@@ -104,8 +103,10 @@ class PartitionOracle:
             if record.value is None:
                 outcome = "erased"
                 events = self._erase(record.key)
+                self._move_clock(record)
             else:
                 response = read_response(record.key, record.value, record.timestamp_ms)
+                self._move_clock(record)
                 if response.customer_id is None:
                     outcome = self._remember(response, record.timestamp_ms)
                 else:
@@ -122,6 +123,10 @@ class PartitionOracle:
             if dead_letter:
                 self.dead_letters.append(dead_letter)
         return Processed(outcome, events, dead_letter)
+
+    def _move_clock(self, record: Record) -> None:
+        """Dead letters, whose times may be as broken as they are, have no say in what the partition's time is."""
+        self.stream_time_ms = max(self.stream_time_ms, record.timestamp_ms)
 
     # Erasure
 
