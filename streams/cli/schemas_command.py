@@ -25,6 +25,8 @@ def schemas(
         text = documents.get(name)
         if text is None:
             raise Failure(f"there is no schema {name!r}; there are {', '.join(documents)}")
+        if as_json and name == ASYNCAPI:
+            raise typer.BadParameter("the AsyncAPI document is YAML; leave --json out")
         typer.echo(text, nl=not text.endswith("\n"))
         return
     about = {each: _title(each, text) for each, text in documents.items()}

@@ -93,6 +93,7 @@ def test_help_imports_nothing_that_it_does_not_need() -> None:
         ["settings", "--json", "--markdown"],
         ["events", "--type", "no-such-event"],
         ["scores", "--url", "localhost"],
+        ["schemas", "asyncapi", "--json"],
     ],
     ids=" ".join,
 )
