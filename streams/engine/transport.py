@@ -27,6 +27,7 @@ from faust.types.tuples import TP, ConsumerMessage
 from mode import Service
 
 from streams.engine.access import REFUSALS
+from streams.engine.header_names import read_any_header_names
 
 FETCH_TIMEOUT_S = 0.25
 """How long a fetch waits for records: bounds how long `move_to` waits for the fetch under way."""
@@ -162,6 +163,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             self._consumer._coordinator.check_errors()
 
     def _create_worker_consumer(self, transport: object) -> aiokafka.AIOKafkaConsumer:  # noqa: ARG002
+        read_any_header_names()
         return aiokafka.AIOKafkaConsumer(
             **self.app.kafka,
             group_id=self.app.conf.id,
