@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sys
+import time
 from collections import Counter
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
+from functools import cache
+from types import ModuleType
 from typing import Any
 
 from aiokafka.structs import TopicPartition
 
 from schemas.topics import Topics
-from streams.engine import changelog, decider, engine, housekeeping, inbox, ledger, partition, transaction, unit
 from tests.simulation.cases import NOW_MS, Case
 from tests.simulation.checks import Checks
 from tests.simulation.clients import Admin, Consumer, Limits, Producer
@@ -27,6 +30,9 @@ TOPICS = Topics()
 
 class Clock:
     """In place of the module `time`, for what the engine takes from it."""
+
+    perf_counter = staticmethod(time.perf_counter)
+    """Measures CPU, which is real."""
 
     def __init__(self, loop: VirtualLoop) -> None:
         self._loop = loop
@@ -109,30 +115,40 @@ class World:
     def in_place(self) -> Iterator[None]:
         """The engine's clients, clocks, stores and sizes are this world's. Sizes are small, so that they matter."""
         pick = self.rng.choice
-        replaced: list[tuple[Any, str, object]] = [
-            (transaction, "AIOKafkaProducer", Producer),
-            (changelog, "AIOKafkaConsumer", Consumer),
-            (engine, "AIOKafkaAdminClient", Admin),
-            (partition, "Store", self.disks.open),
-            (partition, "time", self.clock),
-            (housekeeping, "time", self.clock),
-            (changelog, "time", self.clock),
-            (engine, "time", self.clock),
-            (partition, "SLICE_RECORDS", pick((1, 5, 250))),
-            (inbox, "INBOX_RECORDS_MAX", pick((2, 10, 4_000))),
-            (partition, "ROWS_BETWEEN_YIELDS", pick((2, 2_000))),
-            (unit, "ROWS_BETWEEN_YIELDS", pick((2, 2_000))),
-            (transaction, "APPENDS_BETWEEN_YIELDS", pick((2, 1_000))),
-            (unit, "UNIT_RECORDS_MAX", pick((2, 8, 10_000))),
-            (ledger, "ROWS_IN_MEMORY_MAX", pick((3, 20_000))),
-            (ledger, "CACHED_COMBINATIONS_MAX", pick((1, 50_000))),
-            (decider, "PRUNED_PER_CALL_MAX", pick((1, 500))),
-        ]
-        before = [(module, name, getattr(module, name)) for module, name, _ in replaced]
-        for module, name, new in replaced:
-            setattr(module, name, new)
+        new: dict[str, object] = {
+            "AIOKafkaProducer": Producer,
+            "AIOKafkaConsumer": Consumer,
+            "AIOKafkaAdminClient": Admin,
+            "Store": self.disks.open,
+            "time": self.clock,
+            "SLICE_RECORDS": pick((1, 5, 250)),
+            "INBOX_RECORDS_MAX": pick((2, 10, 4_000)),
+            "UNIT_RECORDS_MAX": pick((2, 8, 10_000)),
+            "ROWS_BETWEEN_YIELDS": pick((2, 2_000)),
+            "APPENDS_BETWEEN_YIELDS": pick((2, 1_000)),
+            "ROWS_IN_MEMORY_MAX": pick((3, 20_000)),
+            "CACHED_COMBINATIONS_MAX": pick((1, 50_000)),
+            "PRUNED_PER_CALL_MAX": pick((1, 500)),
+            "HOUSEKEEPING_INTERVAL_S": pick((0.5, 60.0)),
+            "PURGE_INTERVAL_S": pick((1.0, 3_600.0)),
+        }
+        before = [(module, name, vars(module)[name]) for name in new for module in _where(name)]
+        for module, name, _ in before:
+            setattr(module, name, new[name])
         try:
             yield
         finally:
             for module, name, old in before:
                 setattr(module, name, old)
+
+
+@cache
+def _where(name: str) -> list[ModuleType]:
+    """The engine's modules that use a name, wherever in the engine it comes from."""
+    found = [
+        module
+        for path, module in sorted(sys.modules.items())
+        if path.startswith("streams.engine.") and name in vars(module)
+    ]
+    assert found, f"the engine knows no {name}: what stands in its place here would do nothing"
+    return found
