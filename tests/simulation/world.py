@@ -16,6 +16,7 @@ from typing import Any
 from aiokafka.structs import TopicPartition
 
 from schemas.topics import Topics
+from streams.engine.housekeeping import Housekeeping
 from tests.simulation.cases import NOW_MS, Case
 from tests.simulation.checks import Checks
 from tests.simulation.clients import Admin, Consumer, Limits, Producer
@@ -132,6 +133,7 @@ class World:
             "HOUSEKEEPING_INTERVAL_S": pick((0.5, 60.0)),
             "PURGE_INTERVAL_S": pick((1.0, 3_600.0)),
         }
+        Housekeeping._one_purge = asyncio.Lock()  # of this world: it may end while somebody has it
         before = [(module, name, vars(module)[name]) for name in new for module in _where(name)]
         for module, name, _ in before:
             setattr(module, name, new[name])
