@@ -12,6 +12,7 @@ from typing import NamedTuple
 from streams.cli import kafka
 from streams.cli.console import Failure, plural
 from streams.cli.errors import explain
+from streams.engine.state_directory import StateDirectoryError, known_owner
 from streams.settings import Settings, SettingsError
 
 FREE_DISK_WARN_BYTES = 2 << 30
@@ -47,7 +48,7 @@ async def examine() -> list[Finding]:
             *(Finding("settings", Verdict.FAIL, problem, "correct that variable") for problem in error.problems),
             *broker_tools(),
         ]
-    return [check_settings(settings), *await _cluster(settings), *state_directory(settings.state_dir), *broker_tools()]
+    return [check_settings(settings), *await _cluster(settings), *state_directory(settings), *broker_tools()]
 
 
 async def _cluster(settings: Settings) -> list[Finding]:
@@ -82,9 +83,9 @@ def check_settings(settings: Settings) -> Finding:
     return Finding("settings", Verdict.OK, found)
 
 
-def state_directory(path: Path) -> Iterable[Finding]:
-    """Whether a worker could keep its state there: writable, not in use by another, room on the disk."""
-    name = "state directory"
+def state_directory(settings: Settings) -> Iterable[Finding]:
+    """Whether a worker could keep its state there: writable, not in use by another, its own, room on the disk."""
+    name, path = "state directory", settings.state_dir
     existing = path
     while not existing.exists():
         existing = existing.parent
@@ -96,8 +97,16 @@ def state_directory(path: Path) -> Iterable[Finding]:
     except OSError as error:
         yield Finding(name, Verdict.FAIL, f"{path} cannot be written: {error.strerror}", "set NPS_STATE_DIR")
         return
+    try:
+        owner = known_owner(path)
+    except StateDirectoryError as error:
+        yield Finding(name, Verdict.FAIL, str(error))
+        return
     holder = _lock_holder(path)
-    if holder is not None:
+    if owner is not None and (owner.group_id, owner.topic_prefix) != (settings.group_id, settings.topic_prefix):
+        belongs = f"{path} belongs to group {owner.group_id!r} with topic prefix {owner.topic_prefix!r}"
+        yield Finding(name, Verdict.FAIL, belongs, "set another NPS_STATE_DIR, or the NPS_GROUP_ID and prefix it is of")
+    elif holder is not None:
         yield Finding(name, Verdict.OK, f"{path} is in use by a living worker (pid {holder})")
     else:
         yield Finding(name, Verdict.OK, f"{path} is writable" + ("" if path.exists() else "; a worker will create it"))

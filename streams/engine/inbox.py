@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from aiokafka.structs import ConsumerRecord
 
 INBOX_RECORDS_MAX = 4_000
-"""A partition with more records waiting is not fetched."""
+"""A partition with as many records waiting is not fetched."""
+INBOX_BYTES_MAX = 8 << 20
+"""Nor is one with as many bytes of values waiting. What one fetch brings comes on top."""
 
 
 class Inbox:
@@ -17,6 +19,7 @@ class Inbox:
     def __init__(self) -> None:
         self._batches: deque[Sequence[ConsumerRecord[bytes, bytes]]] = deque()
         self._records = 0
+        self._bytes = 0
         self._expected = 0
         """Next offset to be put in."""
 
@@ -26,7 +29,7 @@ class Inbox:
     @property
     def has_room(self) -> bool:
         """May more be fetched?"""
-        return self._records < INBOX_RECORDS_MAX
+        return self._records < INBOX_RECORDS_MAX and self._bytes < INBOX_BYTES_MAX
 
     @property
     def oldest_record_time_ms(self) -> int | None:
@@ -42,6 +45,7 @@ class Inbox:
         """Empty it."""
         self._batches.clear()
         self._records = 0
+        self._bytes = 0
 
     def put(self, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
         """Take fetched records in; those before the expected offset are dropped."""
@@ -52,6 +56,7 @@ class Inbox:
         self._expected = records[-1].offset + 1
         self._batches.append(records)
         self._records += len(records)
+        self._bytes += _value_bytes(records)
 
     def take(self, count: int) -> Sequence[ConsumerRecord[bytes, bytes]]:
         """Take out the first ones, `count` at most; there must be one."""
@@ -60,4 +65,9 @@ class Inbox:
             self._batches.appendleft(records[count:])
             records = records[:count]
         self._records -= len(records)
+        self._bytes -= _value_bytes(records)
         return records
+
+
+def _value_bytes(records: Sequence[ConsumerRecord[bytes, bytes]]) -> int:
+    return sum([len(record.value) for record in records if record.value is not None])

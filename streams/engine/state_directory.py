@@ -13,6 +13,7 @@ from typing import Self
 import msgspec
 
 _PARTITION = "partition-"
+_OWNER = "owner.json"
 _LEFT_OVER = "left-over-"
 
 
@@ -69,17 +70,14 @@ class StateDirectory:
             self._lock = None
 
     def _check_owner(self) -> None:
-        path = self.path / "owner.json"
         try:
-            found = msgspec.json.decode(path.read_bytes(), type=Owner)
-        except FileNotFoundError:
-            path.write_bytes(msgspec.json.encode(self._owner))
-            return
-        except msgspec.MsgspecError:
+            found = known_owner(self.path)
+        except StateDirectoryError:
             self.release()
-            raise StateDirectoryError(
-                f"{path} can't be read: remove the state directory, it is rebuilt from the changelogs"
-            ) from None
+            raise
+        if found is None:
+            (self.path / _OWNER).write_bytes(msgspec.json.encode(self._owner))
+            return
         for name, what in (("group_id", "group"), ("topic_prefix", "topic prefix"), ("cluster_id", "Kafka cluster")):
             theirs, ours = getattr(found, name), getattr(self._owner, name)
             if theirs != ours:
@@ -93,6 +91,18 @@ class StateDirectory:
             raise StateDirectoryError(
                 f"the state directory {self.path} was written by a newer release: run that one, or remove the directory"
             )
+
+
+def known_owner(path: Path) -> Owner | None:
+    """Return whose state a directory holds; None: nobody's yet. Raises StateDirectoryError when that can't be read."""
+    try:
+        return msgspec.json.decode((path / _OWNER).read_bytes(), type=Owner)
+    except FileNotFoundError:
+        return None
+    except msgspec.MsgspecError:
+        raise StateDirectoryError(
+            f"{path / _OWNER} can't be read: remove the state directory, it is rebuilt from the changelogs"
+        ) from None
 
 
 def partition_directory(state_dir: Path, partition: int) -> Path:
