@@ -38,7 +38,8 @@ def test_what_a_fenced_worker_writes_is_not_seen(stage: Stage, point: str, passi
         stage.wait_until_done(successor)  # alone: the other one's session is over
         zombie.thaw()
         within(20, lambda: _assert_shared(zombie, successor))
-        assert zombie.metrics()[FENCED] >= 1
+        if point != "after_commit":  # there the transaction was over, and what was read may all have been in it
+            assert zombie.metrics()[FENCED] >= 1
         stage.publish(paced(produced[2_000:], per_second=400))
         stage.wait_until_done(zombie, successor)
         assert successor.sigterm() == 0
