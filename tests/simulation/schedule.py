@@ -60,7 +60,7 @@ def draw(rng: random.Random) -> tuple[list[str], list[Element]]:
         lambda: Element("clock jumps", seconds=rng.choice((-7_200.0, 60.0, 13 * 3600.0))): 1,
         lambda: Element("day passes", seconds=30 * 3600.0): 1,
     }
-    drawn = [kind() for kind in rng.choices(list(kinds), list(kinds.values()), k=rng.randint(6, 24))]
+    drawn = [kind() for kind in rng.choices(list(kinds), list(kinds.values()), k=rng.randint(6, 18))]
     if rng.random() < ABSENCE_SHARE:
         drawn[rng.randrange(len(drawn)) :] = _absence(rng, rng.choice(names))
     first = Element("crash", "", rng.choice(CRASH_POINTS), rng.choice((1, 1, 2, 3)), "tail")

@@ -130,7 +130,7 @@ class World:
             "ROWS_IN_MEMORY_MAX": pick((3, 20_000)),
             "CACHED_COMBINATIONS_MAX": pick((1, 50_000)),
             "PRUNED_PER_CALL_MAX": pick((1, 500)),
-            "HOUSEKEEPING_INTERVAL_S": pick((0.5, 60.0)),
+            "HOUSEKEEPING_INTERVAL_S": pick((0.5, 60.0, 60.0)),
             "PURGE_INTERVAL_S": pick((1.0, 3_600.0)),
         }
         Housekeeping._one_purge = asyncio.Lock()  # of this world: it may end while somebody has it
