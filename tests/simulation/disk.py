@@ -180,7 +180,7 @@ class RocksDisks:
             before = self._real(path)
             self._deaths[path] += 1
             if loss != "all":
-                shutil.copytree(before, self._real(path))
+                _copy_files(before, self._real(path))
             store.abandon()
             shutil.rmtree(before)
 
@@ -199,6 +199,18 @@ class RocksDisks:
     def close(self) -> None:
         for store in self._stores.values():
             store.abandon()
+
+
+def _copy_files(source: Path, target: Path) -> None:
+    """Copy a database that is open. A crash is one moment, a copy is not: begin again if files change under it."""
+    while True:
+        try:
+            shutil.copytree(source, target)
+            if (target / (target / "CURRENT").read_text().strip()).exists():
+                return
+        except (shutil.Error, FileNotFoundError):
+            pass
+        shutil.rmtree(target, ignore_errors=True)
 
 
 def _contents(store: Store) -> tuple[dict[bytes, bytes], Checkpoint | None]:
