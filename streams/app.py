@@ -24,6 +24,7 @@ from mode import Service
 from prometheus_client import CollectorRegistry
 
 from schemas.access import Roles
+from schemas.times import US_PER_DAY
 from schemas.topics import Topics
 from streams.engine.access import check_access
 from streams.engine.app import ProcessorApp
@@ -43,7 +44,6 @@ from streams.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-US_PER_DAY = 86_400_000_000
 LEAVE_TIMEOUT_S = 8.0
 """After SIGTERM, how long the last commits and the goodbye may take; what is not committed by then is read again."""
 

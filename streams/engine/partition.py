@@ -1,6 +1,6 @@
 """The life of one owned partition: fence, restore, then decide and commit side by side until told to stop.
 
-    open ──► process ──► pause ──► resume (still ours after a rebalance) ──► process …
+    open ──► process ──► pause ──► start (still ours after a rebalance) ──► process …
       ▲         │           └────► close  (someone else's now)
       └─────────┘ a transaction failed: let go of the producer, open again from what is committed
 
@@ -47,7 +47,7 @@ class LogLost(Exception):
 
 
 class Partition:
-    """One owned partition of the responses topic. Commands: `start`, `pause`, `resume`, `close`; `deliver` feeds it."""
+    """One owned partition of the responses topic. Commands: `start`, `pause`, `close`; `deliver` feeds it."""
 
     def __init__(
         self,
@@ -289,7 +289,8 @@ class Partition:
             if decider.committing is None:
                 await self._housekeeping.keep(decider, self._store)
             self._commit_when_due(decider)
-            await self._check_commit()
+            if self._commit is not None and self._commit.done():
+                await self._finish_commit()
             if self._inbox and not decider.unit.full:
                 await asyncio.sleep(0)  # also where the lock is not contended
             else:
@@ -320,10 +321,6 @@ class Partition:
         self._commit_began = time.monotonic()
         self._commit = asyncio.create_task(self._commit_unit(decider), name=f"commit-{self.number}")
         self._commit.add_done_callback(lambda _: self._wake.set())
-
-    async def _check_commit(self) -> None:
-        if self._commit is not None and self._commit.done():
-            await self._finish_commit()
 
     async def _finish_commit(self) -> None:
         commit = self._commit
