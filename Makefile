@@ -24,7 +24,7 @@ venv: $(STAMP) ## Make the virtual environment .venv with every pinned dependenc
 $(STAMP): requirements-dev.txt | python
 	@echo "Installing $$(grep -c '^[a-zA-Z]' requirements-dev.txt) pinned packages into $(VENV) (a minute at most, once) ..." >&2
 	@$(PYTHON) -m venv $(VENV)
-	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.txt
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements-dev.txt
 	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
