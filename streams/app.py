@@ -32,6 +32,7 @@ from streams.engine.config import EngineConfig
 from streams.engine.decider import DecidingConfig
 from streams.engine.state_directory import Owner, StateDirectory
 from streams.engine.topics import RefusedToStart, ensure_topics, reach_broker
+from streams.engine.watch import TopicWatch
 from streams.http.endpoints import Endpoints
 from streams.http.server import CannotListen, HttpServer
 from streams.logs import configure_logging
@@ -66,6 +67,14 @@ class Worker:
         self._services: tuple[Service, ...] = (
             HttpServer(settings.http_host, settings.http_port, endpoints.by_path(), beacon=beacon),
             reader,
+            TopicWatch(
+                config.kafka,
+                topics,
+                partitions,
+                self.app.engine.check_ends,
+                self.app.processing_failed,
+                beacon=beacon,
+            ),
             ScorePublisher(scoreboard, config.kafka, topics.segment_scores, settings.scores_interval_s, beacon=beacon),
         )
 
@@ -181,17 +190,18 @@ async def _run(settings: Settings, partitions: int, probe: Callable[[str], None]
     await asyncio.wait([stopped, crashed], return_when=asyncio.FIRST_COMPLETED)
     logger.info("stopping")
     began = time.monotonic()
+    code = 0
     try:
         async with asyncio.timeout(LEAVE_TIMEOUT_S):
             await worker.stop()
+        logger.info("stopped in %.1f s", time.monotonic() - began)
     except TimeoutError:
         logger.error("not everything was committed within %.0f s: it will be read again", LEAVE_TIMEOUT_S)
-        return 1
-    logger.info("stopped in %.1f s", time.monotonic() - began)
-    if crashed.done():
+        code = 1
+    if crashed.done():  # last, where people look first
         logger.critical("stopped because of: %s", crashed.result())
-        return 1
-    return 0
+        code = 1
+    return code
 
 
 def _tame_garbage_collection() -> None:

@@ -15,7 +15,8 @@ from streams.engine.config import EngineConfig
 from streams.engine.engine import Engine
 from streams.engine.formats import Unreadable
 from streams.engine.observer import CountsListener, EngineObserver
-from streams.engine.partition import LogLost
+from streams.engine.positions import LogLost
+from streams.engine.topics import TopicsChanged
 from streams.engine.transport import BatchTransport
 
 logger = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ class ProcessorApp(faust.App):  # type: ignore[misc]
             broker_commit_interval=3600.0,  # Faust has nothing to commit
             broker_commit_livelock_soft_timeout=3600.0,
         )
-        self.engine = Engine(config, observer, listener, lambda: self.consumer, self._partition_crashed)
+        self.engine = Engine(config, observer, listener, lambda: self.consumer, self.processing_failed)
         self._failure: asyncio.Future[BaseException] | None = None
         source = config.deciding.topics.responses
         self.agent(self.topic(source, schema=_Undecoded(), acks=False), name="responses")(self._deliver)
@@ -90,8 +91,9 @@ class ProcessorApp(faust.App):  # type: ignore[misc]
         faust_crashed.cancel()
         return self._failure.result() if self._failure.done() else self.crash_reason
 
-    async def _partition_crashed(self, error: BaseException) -> None:
-        known = isinstance(error, NotAuthorized | LogLost | Unreadable)  # their sentence says all
+    async def processing_failed(self, error: BaseException) -> None:
+        """Take note of what made processing impossible; `crashed_with` returns it."""
+        known = isinstance(error, NotAuthorized | LogLost | TopicsChanged | Unreadable)  # their sentence says all
         logger.critical("processing can't go on", exc_info=None if known else error)
         if self._failure is not None and not self._failure.done():
             self._failure.set_result(error)

@@ -19,8 +19,9 @@ from streams.engine.changelog import STORE_MAX_AGE_MS
 from streams.engine.config import EngineConfig
 from streams.engine.observer import CountsListener, EngineObserver, PartitionStatus
 from streams.engine.partition import Partition
-from streams.engine.positions import Committed
+from streams.engine.positions import Committed, check_end
 from streams.engine.state_directory import remove_left_over, set_aside_left_over
+from streams.engine.topics import TopicsChanged, partitions_changed
 from streams.engine.transport import Batch, BatchConsumer
 
 logger = logging.getLogger(__name__)
@@ -89,6 +90,11 @@ class Engine:
         """The group has spoken: these are ours, others are not. Returns before they are restored."""
         if self._stopped:
             return
+        added = [p for p in partitions if p >= self._config.deciding.partitions]
+        if added:  # their changelogs do not exist, and keys have moved
+            topic, expected = self._config.deciding.topics.responses, self._config.deciding.partitions
+            await self._on_crash(TopicsChanged(partitions_changed(f"{topic} has more than {expected} partitions")))
+            return
         gone = [self._partitions.pop(p) for p in set(self._partitions) - set(partitions)]
         self._leaving.update(partition.number for partition in gone)
         await asyncio.gather(*(partition.close() for partition in gone))
@@ -142,6 +148,20 @@ class Engine:
         except (AssertionError, ConsumerNotStarted):  # not assigned at this moment
             return None
         return end
+
+    async def check_ends(self) -> None:
+        """Raise LogLost where an owned partition ends before what was processed of it."""
+        source = self._config.deciding.topics.responses
+        # Looked at before the ends are asked for: both move on meanwhile.
+        owned = {TP(source, number): each.committed for number, each in self._partitions.items()}
+        if not owned or not self._joined:
+            return
+        try:
+            ends = await self._consumer().highwaters(*owned)
+        except ConsumerNotStarted:
+            return
+        for tp, end in ends.items():
+            check_end(self._config.group_id, tp, owned[tp], end)
 
     async def committed(self, source: TopicPartition) -> Committed:
         """Ask the broker where the group stands."""

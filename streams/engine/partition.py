@@ -26,7 +26,7 @@ from streams.engine.decider import Decider
 from streams.engine.housekeeping import HOUSEKEEPING_INTERVAL_S, Housekeeping
 from streams.engine.inbox import Inbox
 from streams.engine.observer import CountsListener, EngineObserver, PartitionStatus
-from streams.engine.positions import Positions
+from streams.engine.positions import Positions, check_end
 from streams.engine.state_directory import partition_directory
 from streams.engine.store import Checkpoint, Store
 from streams.engine.transaction import Fenced, OffsetNote, TransactionFailed, Transactor
@@ -40,10 +40,6 @@ RETRY_MIN_S, RETRY_MAX_S = 0.2, 5.0
 """Pause before a partition is opened again after a failure; doubles up to the maximum."""
 NOTHING_COMMITTED = OffsetNote()
 ROWS_BETWEEN_YIELDS = 2_000
-
-
-class LogLost(Exception):
-    """The input ends before what was processed: which records that concerns is for people to find out."""
 
 
 class Partition:
@@ -238,12 +234,7 @@ class Partition:
         self._end = known.end
         if known.offset is None:
             return known.beginning, NOTHING_COMMITTED
-        if known.offset > known.end:
-            raise LogLost(
-                f"group {self._config.group_id} has committed offset {known.offset} of {self._source.topic} partition "
-                f"{self.number}, which ends at {known.end}: the topic was recreated or lost records; "
-                "to go on from its beginning, delete the group's offsets"
-            )
+        check_end(self._config.group_id, self._source, known.offset, known.end)
         if known.offset < known.beginning:
             logger.error(
                 "partition %d: %d responses were deleted by retention before they were processed",
@@ -251,6 +242,11 @@ class Partition:
                 known.beginning - known.offset,
             )
         return max(known.offset, known.beginning), OffsetNote.decode(known.metadata)
+
+    @property
+    def committed(self) -> int:
+        """Next input offset, as committed; 0 while that is not known."""
+        return self._committed if self.ready.is_set() else 0
 
     async def _take_position(self) -> None:
         await self._positions.move_to(self.number, self._committed)

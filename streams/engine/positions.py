@@ -7,6 +7,20 @@ from typing import NamedTuple, Protocol
 from aiokafka.structs import TopicPartition
 
 
+class LogLost(Exception):
+    """The input ends before what was processed: which records that concerns is for people to find out."""
+
+
+def check_end(group_id: str, source: TopicPartition, committed: int, end: int) -> None:
+    """Raise LogLost when the input ends before the next offset to read."""
+    if committed > end:
+        raise LogLost(
+            f"group {group_id} has committed offset {committed} of {source.topic} partition {source.partition}, "
+            f"which ends at {end}: the topic was recreated or lost records; "
+            "to go on from its beginning, delete the group's offsets"
+        )
+
+
 class Committed(NamedTuple):
     """Where the group stands in a partition."""
 

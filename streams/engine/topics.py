@@ -32,6 +32,10 @@ class RefusedToStart(Exception):
     """The worker can't start; the message says what disagrees and what to do."""
 
 
+class TopicsChanged(Exception):
+    """Topics were deleted, or given partitions, under a running worker; the message says which and what to do."""
+
+
 async def reach_broker(kafka: dict[str, Any], wait_s: float) -> AIOKafkaAdminClient:
     """Return a started admin client, retrying for `wait_s` seconds where waiting can help. Raises RefusedToStart."""
     began = next_log = time.monotonic()
@@ -81,14 +85,10 @@ async def ensure_topics(
             f"these topics do not exist: {', '.join(spec.name for spec in missing)}: "
             "create them with `nps topics --create`, or set NPS_CREATE_TOPICS=true"
         )
-    wrong = [
-        f"{spec.name} has {found[spec.name]} partitions and needs {spec.partitions(count)}"
-        for spec in topics.all()
-        if spec.name in found and found[spec.name] != spec.partitions(count)
-    ]
+    wrong = _wrong_counts(found, topics, count)
     if wrong:
         raise RefusedToStart(
-            f"partition counts disagree: {'; '.join(wrong)} ({topics.responses} has {count}): "
+            f"partition counts disagree: {wrong} ({topics.responses} has {count}): "
             "recreate those topics with that number, or choose another NPS_TOPIC_PREFIX"
         )
     if missing:
@@ -101,6 +101,38 @@ async def ensure_topics(
         # Another worker may have been quicker, with another number of partitions: what is there now decides.
         return await ensure_topics(admin, topics, partitions, replication_factor, create=False)
     return count
+
+
+async def changed_topics(admin: AIOKafkaAdminClient, topics: Topics, partitions: int) -> str | None:
+    """Return what is not as it was when the worker started with so many partitions, in one sentence; None: nothing.
+
+    Raises KafkaError or OSError when the broker can't be asked.
+    """
+    found = await _partition_counts(admin, topics)
+    gone = [spec.name for spec in topics.all() if spec.name not in found]
+    if gone:
+        return (
+            f"topics that this worker uses are gone: {', '.join(gone)}: stop every worker and find out who deleted "
+            "them. What a changelog remembered is lost with it; a worker that starts creates what is missing"
+        )
+    wrong = _wrong_counts(found, topics, partitions)
+    return partitions_changed(wrong) if wrong else None
+
+
+def partitions_changed(what: str) -> str:
+    """Say so in a sentence, with what to do."""
+    return (
+        f"the number of partitions was changed under this worker: {what}. Customers are now on other partitions than "
+        "their histories: stop every worker, and move to topics of another NPS_TOPIC_PREFIX with that number"
+    )
+
+
+def _wrong_counts(found: dict[str, int], topics: Topics, count: int) -> str:
+    return "; ".join(
+        f"{spec.name} has {found[spec.name]} partitions and needs {spec.partitions(count)}"
+        for spec in topics.all()
+        if spec.name in found and found[spec.name] != spec.partitions(count)
+    )
 
 
 async def _partition_counts(admin: AIOKafkaAdminClient, topics: Topics) -> dict[str, int]:

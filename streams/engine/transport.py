@@ -37,6 +37,8 @@ FETCH_MAX_WAIT_MS = 50
 """How long the broker may hold a fetch without records; a partition left out of it waits no longer than this."""
 MEMBERSHIP_WATCH_INTERVAL_S = 1.0
 PARTITION_FETCH_BYTES = 2 << 20
+METADATA_MAX_AGE_MS = 10_000
+"""How long it may take until the group shares out a topic that was created anew."""
 
 
 class Batch(NamedTuple):
@@ -177,6 +179,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             max_poll_interval_ms=24 * 3600 * 1000,
             max_partition_fetch_bytes=PARTITION_FETCH_BYTES,
             fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
+            metadata_max_age_ms=METADATA_MAX_AGE_MS,
             session_timeout_ms=self.app.session_timeout_ms,
             heartbeat_interval_ms=max(self.app.session_timeout_ms // 6, 1),
             rebalance_timeout_ms=max(2 * self.app.session_timeout_ms, 30_000),
