@@ -16,6 +16,7 @@ from streams.engine.engine import Engine
 from streams.engine.formats import Unreadable
 from streams.engine.observer import CountsListener, EngineObserver
 from streams.engine.positions import LogLost
+from streams.engine.state_directory import StateDirectoryError
 from streams.engine.topics import TopicsChanged
 from streams.engine.transport import BatchTransport
 
@@ -93,7 +94,8 @@ class ProcessorApp(faust.App):  # type: ignore[misc]
 
     async def processing_failed(self, error: BaseException) -> None:
         """Take note of what made processing impossible; `crashed_with` returns it."""
-        known = isinstance(error, NotAuthorized | LogLost | TopicsChanged | Unreadable)  # their sentence says all
+        # Their sentence says all.
+        known = isinstance(error, NotAuthorized | LogLost | StateDirectoryError | TopicsChanged | Unreadable)
         logger.critical("processing can't go on", exc_info=None if known else error)
         if self._failure is not None and not self._failure.done():
             self._failure.set_result(error)

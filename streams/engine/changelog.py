@@ -104,18 +104,21 @@ def _starting_offsets(
     ends: dict[TopicPartition, int],
 ) -> dict[TopicPartition, int]:
     """Where to read from: the checkpoint, or with an emptied store the beginning when it can't be used."""
-    checkpoint = store.checkpoint
-    if checkpoint is None:
-        return beginnings
-    offsets = dict(zip(topics, (checkpoint.journeys_offset, checkpoint.counts_offset), strict=True))
-    age_ms = _now_ms() - checkpoint.saved_at_ms
-    if age_ms > STORE_MAX_AGE_MS:
-        why = f"it was last written {age_ms / 3_600_000:.0f} hours ago"
-    elif any(offset > ends[tp] for tp, offset in offsets.items()):
-        why = "it is ahead of the changelogs, which were recreated or lost records"
+    if store.damaged:
+        why = "it is damaged"
     else:
-        # A compacted log's beginning may lie past the checkpoint; what remains after it is what the store lacks.
-        return {tp: max(offset, beginnings[tp]) for tp, offset in offsets.items()}
+        checkpoint = store.checkpoint
+        if checkpoint is None:
+            return beginnings
+        offsets = dict(zip(topics, (checkpoint.journeys_offset, checkpoint.counts_offset), strict=True))
+        age_ms = _now_ms() - checkpoint.saved_at_ms
+        if age_ms > STORE_MAX_AGE_MS:
+            why = f"it was last written {age_ms / 3_600_000:.0f} hours ago"
+        elif any(offset > ends[tp] for tp, offset in offsets.items()):
+            why = "it is ahead of the changelogs, which were recreated or lost records"
+        else:
+            # A compacted log's beginning may lie past the checkpoint; what remains after it is what the store lacks.
+            return {tp: max(offset, beginnings[tp]) for tp, offset in offsets.items()}
     logger.warning("partition %d: the local state can't be continued (%s): rebuilding it", topics[0].partition, why)
     store.clear()
     return beginnings

@@ -43,25 +43,30 @@ class StateDirectory:
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)  # what customers said is in it
             self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._take_lock(self._lock)
+            self._check_owner()
         except OSError as error:
+            self.release()
             raise StateDirectoryError(
                 f"the state directory {self.path} can't be used ({error.strerror}): "
-                "make it writable or set NPS_STATE_DIR"
+                "make it writable, with room, or set NPS_STATE_DIR"
             ) from error
+        except StateDirectoryError:
+            self.release()
+            raise
+        return self
+
+    def _take_lock(self, lock: int) -> None:
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.pread(self._lock, 20, 0).decode(errors="replace").strip() or "unknown"
-            os.close(self._lock)
-            self._lock = None
+            holder = os.pread(lock, 20, 0).decode(errors="replace").strip() or "unknown"
             raise StateDirectoryError(
                 f"the state directory {self.path} is in use by a living worker (pid {holder}): "
                 "give each worker its own NPS_STATE_DIR"
             ) from None
-        os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
-        self._check_owner()
-        return self
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
         """Unlock."""
@@ -70,24 +75,21 @@ class StateDirectory:
             self._lock = None
 
     def _check_owner(self) -> None:
-        try:
-            found = known_owner(self.path)
-        except StateDirectoryError:
-            self.release()
-            raise
+        found = known_owner(self.path)
         if found is None:
-            (self.path / _OWNER).write_bytes(msgspec.json.encode(self._owner))
+            # Whole or not at all: a disk that is full just now must not leave half a file.
+            written = self.path / f"{_OWNER}.new"
+            written.write_bytes(msgspec.json.encode(self._owner))
+            written.rename(self.path / _OWNER)
             return
         for name, what in (("group_id", "group"), ("topic_prefix", "topic prefix"), ("cluster_id", "Kafka cluster")):
             theirs, ours = getattr(found, name), getattr(self._owner, name)
             if theirs != ours:
-                self.release()
                 raise StateDirectoryError(
                     f"the state directory {self.path} belongs to {what} {theirs!r}, this worker's is {ours!r}: "
                     "set another NPS_STATE_DIR, or remove the directory if that state is no longer needed"
                 )
         if found.format > self._owner.format:
-            self.release()
             raise StateDirectoryError(
                 f"the state directory {self.path} was written by a newer release: run that one, or remove the directory"
             )

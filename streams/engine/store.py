@@ -9,9 +9,12 @@ anonymous responses by the day they were first seen, `m` the checkpoint.
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -27,6 +30,8 @@ from rocksdict import (
     WriteOptions,
 )
 
+from streams.engine.state_directory import StateDirectoryError
+
 logger = logging.getLogger(__name__)
 
 MEMTABLE_BYTES = 8 << 20
@@ -40,6 +45,19 @@ the next change begins a new one, so it holds what is there and no more. (There 
 
 _CHECKPOINT_KEY = b"mcheckpoint"
 _block_cache: list[Cache] = []
+
+_TROUBLE = {
+    os.strerror(code)
+    for code in (
+        *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
+        *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+    )
+}
+"""What an operating system says of a disk that can't be used at all: there, to build the state anew would not help."""
+
+
+class StoreDamaged(OSError):
+    """What is on the disk is not what was written. The partition is opened again, and its store built anew."""
 
 
 class Checkpoint(msgspec.Struct, array_like=True, frozen=True):
@@ -78,37 +96,81 @@ class Store:
     """The RocksDB of one partition. All methods are synchronous and take microseconds unless said."""
 
     def __init__(self, path: Path) -> None:
+        """Raises StateDirectoryError when the disk can't be used."""
         self.path = path
+        self.damaged = False
+        """Something read was not what was written: only `clear` and `close` make sense."""
         self._write_options = WriteOptions()
         self._write_options.disable_wal = True
         self._interrupted = False
         self._db = self._open()
 
     def _open(self) -> Rdict:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             return Rdict(str(self.path), _options())
         except Exception as error:  # rocksdict raises bare Exception
-            if "lock" in str(error).lower():
+            if "/LOCK" in str(error):
                 raise
-            logger.warning("state in %s can't be opened (%s): rebuilding it from the changelogs", self.path, error)
+            if any(words in str(error) for words in _TROUBLE):
+                raise self._unusable(error) from error
+            logger.warning(
+                "state in %s can't be opened (%s): rebuilding it from the changelogs", self.path, _reason(error)
+            )
+        try:
             shutil.rmtree(self.path)
             return Rdict(str(self.path), _options())
+        except Exception as error:
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: Exception) -> StateDirectoryError:
+        return StateDirectoryError(
+            f"the state directory {self.path.parent} can't be used any more ({_reason(error)}): make it writable, with "
+            "room, and start the worker again; nothing is lost, what it held is read again from Kafka"
+        )
+
+    def _failure(self, error: Exception) -> Exception:
+        """Return what to raise in place of rocksdict's bare Exception."""
+        kind = str(error).partition(": ")[0]
+        if kind == "Corruption":
+            self.damaged = True
+            return StoreDamaged(f"state in {self.path} is damaged ({_reason(error)})")
+        return self._unusable(error) if kind == "IO error" else error
 
     def get(self, key: bytes) -> bytes | None:
         """Return the stored bytes, or None."""
-        return self._db.get(key)  # type: ignore[no-any-return]
+        try:
+            return self._db.get(key)  # type: ignore[no-any-return]
+        except Exception as error:
+            raise self._failure(error) from error
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return the stored bytes of each key, or None, in one call."""
-        return self._db.get(list(keys))  # type: ignore[no-any-return]
+        try:
+            return self._db.get(list(keys))  # type: ignore[no-any-return]
+        except Exception as error:
+            raise self._failure(error) from error
 
     def scan(self, prefix: bytes, start: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
         """Yield key and value of the keys that begin with a prefix, in order, from `start` on."""
-        for key, value in self._db.items(from_key=start or prefix):
+        last = start or prefix
+        for key, value in self._db.items(from_key=last):
             if not key.startswith(prefix):
                 return
             yield key, value
+            last = key
+        self._check_end(last)
+
+    def _check_end(self, last: bytes) -> None:
+        """Raise StoreDamaged unless nothing follows: where a file can't be read, rocksdict's iterators just end."""
+        iterator = self._db.iter()
+        iterator.seek(last)
+        if iterator.valid() and iterator.key() == last:
+            iterator.next()
+        try:
+            iterator.status()
+        except Exception as error:
+            raise self._failure(error) from error
 
     def write(self, rows: Iterable[tuple[bytes, bytes | None]], checkpoint: Checkpoint) -> None:
         """Put (or, for None, delete) the rows and the checkpoint in one atomic batch."""
@@ -120,12 +182,15 @@ class Store:
             else:
                 put(key, value)
         put(_CHECKPOINT_KEY, msgspec.msgpack.encode(checkpoint))
-        self._db.write(batch, self._write_options)
+        try:
+            self._db.write(batch, self._write_options)
+        except Exception as error:
+            raise self._failure(error) from error
 
     @property
     def checkpoint(self) -> Checkpoint | None:
         """What was written last; None for an empty store."""
-        stored = self._db.get(_CHECKPOINT_KEY)
+        stored = self.get(_CHECKPOINT_KEY)
         return msgspec.msgpack.decode(stored, type=Checkpoint) if stored else None
 
     @property
@@ -160,14 +225,34 @@ class Store:
         self._db.cancel_all_background(False)
 
     def clear(self) -> None:
-        """Delete everything, on disk too."""
-        self._db.close()
+        """Delete everything, on disk too. Raises StateDirectoryError when the disk can't be used."""
+        with suppress(Exception):  # it flushes first, which a damaged one may refuse
+            self._db.close()
+        del self._db
         shutil.rmtree(self.path, ignore_errors=True)
         self._db = self._open()
+        self.damaged = False
 
     def close(self) -> None:
         """Write the memtable to disk (milliseconds), so that a later start restores only what comes after; close."""
         if not self._interrupted:  # else all that can be written is, and RocksDB closes when it is let go of
-            self._db.flush()
-            self._db.close()
+            try:
+                self._db.flush()
+                self._db.close()
+            except Exception as error:
+                logger.warning(
+                    "state in %s is not all on disk (%s): what is missing will be read again from Kafka",
+                    self.path,
+                    _reason(error),
+                )
         del self._db
+        if self.damaged:
+            shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _reason(error: Exception) -> str:
+    """Return in one line what the operating system said, where there is that, else all that RocksDB says."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    text = " ".join(str(error).split())
+    return text.rpartition(": ")[2] if text.startswith("IO error") else text

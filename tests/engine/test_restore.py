@@ -184,6 +184,24 @@ async def test_a_store_that_is_broken_is_built_anew(changelogs: Changelogs, tmp_
         assert held(store) == journeys_of(C1)
 
 
+async def test_a_store_that_turns_out_damaged_is_built_anew(
+    changelogs: Changelogs, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    changelogs.write([(key, JOURNEYS[key]) for key in JOURNEYS])
+    with closing(Store(tmp_path / "store")) as store:
+        await changelogs.restore(store)
+    file = next((tmp_path / "store").glob("*.sst"))
+    content = bytearray(file.read_bytes())
+    content[20] ^= 1
+    file.write_bytes(content)
+    with closing(Store(tmp_path / "store")) as store:
+        with pytest.raises(OSError, match="is damaged"):  # after which a partition opens again
+            await changelogs.restore(store)
+        assert await changelogs.restore(store) == len(JOURNEYS)
+        assert held(store) == journeys_of(*JOURNEYS)
+    assert "can't be continued (it is damaged): rebuilding it" in caplog.text
+
+
 async def test_a_long_restore_leaves_the_event_loop_to_others(changelogs: Changelogs, tmp_path: Path) -> None:
     """CPU of this thread between two turns of another task, so that a busy machine is not mistaken for a stall."""
     changelogs.write((journey_key("customer", f"c{number}", "s"), JOURNEYS[C3]) for number in range(60_000))

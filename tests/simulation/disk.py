@@ -68,6 +68,7 @@ class MemoryStore:
         self._data = dict(image.rows)
         self._checkpoint = image.checkpoint
         self._deleted = False
+        self.damaged = False
 
     def get(self, key: bytes) -> bytes | None:
         return self._data.get(key)
