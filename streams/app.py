@@ -33,6 +33,7 @@ from streams.engine.decider import DecidingConfig
 from streams.engine.state_directory import Owner, StateDirectory
 from streams.engine.topics import RefusedToStart, ensure_topics, reach_broker
 from streams.engine.watch import TopicWatch
+from streams.event_loop import EventLoopWatch
 from streams.http.endpoints import Endpoints
 from streams.http.server import CannotListen, HttpServer
 from streams.logs import configure_logging
@@ -67,6 +68,7 @@ class Worker:
         self._services: tuple[Service, ...] = (
             HttpServer(settings.http_host, settings.http_port, endpoints.by_path(), beacon=beacon),
             reader,
+            EventLoopWatch(metrics.event_loop_stalled, beacon=beacon),
             TopicWatch(
                 config.kafka,
                 topics,

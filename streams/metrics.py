@@ -46,6 +46,7 @@ END_TO_END_BOUNDS_S: Final = (
     *(0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75),
     *(1, 2, 5, 10, 30, 60, 120, 300),
 )
+STALL_BOUNDS_S: Final = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 5)
 COMMIT_BOUNDS_S: Final = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 
 SNAPSHOT_MAX_AGE_S: Final = 1.0
@@ -181,6 +182,12 @@ class Metrics:
             "From the beginning of a transaction to its commit's acknowledgement.",
             COMMIT_BOUNDS_S,
         )
+        self._stalls = BulkHistogram(
+            registry,
+            "nps_event_loop_stall_seconds",
+            "How much too late the event loop woke one that looks every 10 ms.",
+            STALL_BOUNDS_S,
+        )
         self._current = _Current(registry, version, _View((), board.complete, board.snapshot))
 
     def attach(self, engine: EngineStatus) -> None:
@@ -214,6 +221,12 @@ class Metrics:
 
     def partition_gone(self, partition: int) -> None:
         """Nothing to do: what has a partition's label is looked up at each scrape."""
+
+    # From the event loop
+
+    def event_loop_stalled(self, seconds: float) -> None:
+        """Count a look at the event loop, which was so much too late."""
+        self._stalls.observe(seconds)
 
     # For those who scrape
 
