@@ -15,6 +15,9 @@ from schemas.times import format_day, parse_day
 JourneyKind: TypeAlias = Literal["customer", "response"]
 """Whose state it is: a customer's journey, or an anonymous response that is remembered."""
 
+MAX_KEY_BYTES: Final = 8_192
+"""No key that a release writes is longer: a survey of 128 characters, a cross of 8 segments with values of 64."""
+
 _encode: Final[Callable[[object], bytes]] = msgspec.json.Encoder().encode
 _decode_strings: Final = msgspec.json.Decoder(list[str]).decode
 _KINDS: Final = ("customer", "response")

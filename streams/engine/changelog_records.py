@@ -7,12 +7,14 @@ here, where its offset is known, and not when its customer answers again.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Final
 
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
-from schemas.keys import counts_key, journey_key, parse_counts_key, parse_journey_key
+from schemas.keys import MAX_KEY_BYTES, CountsKey, counts_key, journey_key, parse_counts_key, parse_journey_key
 from streams.engine.anonymous import index_key, is_anonymous
 from streams.engine.formats import COUNTS, JOURNEY, REMEMBERED, Corrupt, Unreadable
 from streams.engine.store import Store
@@ -20,6 +22,8 @@ from streams.rules.journey import order
 
 Records = Sequence[ConsumerRecord[bytes, bytes]]
 StoreRow = tuple[bytes, bytes | None]
+
+_SURVEY_ID: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,128}")
 
 
 def journey_rows(store: Store, at: TopicPartition, records: Records) -> list[StoreRow]:
@@ -58,7 +62,7 @@ def count_rows(at: TopicPartition, records: Records) -> list[StoreRow]:
         try:
             _check_present(key)
             if value is not None:
-                _check_key(key, parse_counts_key, counts_key)
+                _check_key(key, _parse_counts_key, counts_key)
                 COUNTS.decode(value)
             elif not _is_counts_key(key):
                 continue
@@ -68,9 +72,19 @@ def count_rows(at: TopicPartition, records: Records) -> list[StoreRow]:
     return rows
 
 
+def _parse_counts_key(key: bytes) -> CountsKey:
+    """Counts become score rows, under the same names: what no row can be named would stop the scores later."""
+    if len(key) > MAX_KEY_BYTES:
+        raise Corrupt(f"the record's key has more than {MAX_KEY_BYTES} bytes")
+    parsed = parse_counts_key(key)
+    if not parsed.segment or _SURVEY_ID.fullmatch(parsed.survey_id) is None:
+        raise Corrupt("the record's key holds no id of a survey, or no segment")
+    return parsed
+
+
 def _is_counts_key(key: bytes) -> bool:
     try:
-        _check_key(key, parse_counts_key, counts_key)
+        _check_key(key, _parse_counts_key, counts_key)
     except (Corrupt, ValueError):
         return False
     return True

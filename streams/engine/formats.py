@@ -17,7 +17,8 @@ from streams.rules.journey import Journey, Remembered
 T = TypeVar("T")
 
 Cell = Annotated[int, msgspec.Meta(ge=0, lt=HOURS_A_DAY * COUNTERS)]
-Count = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
+Count = Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
+"""Of one partition in one hour: sums over all hours and partitions stay far below 2^63."""
 Cells = dict[Cell, Count]
 """A day's counts: cell → count, cell = hour of day x 6 + counter; cells without a count are absent."""
 
@@ -67,7 +68,7 @@ class Format(Generic[T]):
             if stored[0] == self.version:
                 return self._from_msgpack(memoryview(stored)[1:])
             return self._upgrades[stored[0]](stored[1:])
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise Corrupt(f"{self.what} can't be decoded: {type(error).__name__}") from error
 
     def check(self, stored: bytes) -> None:

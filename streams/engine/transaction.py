@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from aiokafka import AIOKafkaProducer
@@ -46,7 +46,7 @@ class Fenced(TransactionFailed):
 class OffsetNote(msgspec.Struct, frozen=True):
     """What travels with the committed input offset, as its metadata."""
 
-    stream_time_ms: int = 0
+    stream_time_ms: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
     """The highest record time that was processed."""
 
     def encode(self) -> str:
@@ -58,7 +58,7 @@ class OffsetNote(msgspec.Struct, frozen=True):
         """Read it back; anything else (another tool set the offset) tells nothing."""
         try:
             return msgspec.json.decode(text, type=cls)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
             return cls()
 
 

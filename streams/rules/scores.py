@@ -55,7 +55,8 @@ def score(counters: Sequence[int]) -> Score:
         low,
         high,
         share,
-        csat_sum / csat_responses if csat_responses else None,
+        # The scale bounds the mean also where a row was begun anew, and only one of the two was taken back from it.
+        min(5.0, max(1.0, csat_sum / csat_responses)) if csat_responses else None,
         csat_responses,
         responses < SMALL_SAMPLE_RESPONSES,
     )

@@ -14,22 +14,18 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
-import numpy as np
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 from mode import Service
 
-from schemas.keys import parse_score_key, score_key
 from schemas.times import US_PER_HOUR
-from streams.rules.counts import COUNTERS
-from streams.rules.scores import score_row
 from streams.scoreboard.board import Scoreboard
+from streams.scoreboard.published import Message, Name, has_responses, left_by_another, left_by_us, messages
 from streams.scoreboard.snapshot import Snapshot
 from streams.scoreboard.table import Ints
 
@@ -44,19 +40,6 @@ PUBLISH_TIMEOUT_S: Final = 90.0
 """For all of a round, reading what a predecessor left included."""
 STOP_TIMEOUT_S: Final = 2.0
 LOG_INTERVAL_S: Final = 30.0
-
-_UNPUBLISHED: Final = 0
-_DOUBTFUL: Final = -1
-"""Counters that no row has: what is published may not be what we think."""
-
-Name = tuple[str, str]
-Message = tuple[bytes, bytes | None]
-
-
-class _Responses(msgspec.Struct):
-    """What is read of a published row."""
-
-    responses: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,18 +105,17 @@ class ScorePublisher(Service):  # type: ignore[misc]
         producer = await self._started_producer()
         published = self._published
         if published is None:
-            before, gone = _as_left_by_another(snapshot, await self._live_keys())
+            before, gone = left_by_another(snapshot, await self._live_keys())
         else:
-            before, gone = _as_left_by_us(snapshot, published)
-            if hour != published.hour:
-                # Once an hour, when most rows change anyway, all: should a publisher that lost its place have written
-                # after us, this repairs it.
-                before[before.any(axis=2)] = _DOUBTFUL
+            # Once an hour, when most rows change anyway, all: should a publisher that lost its place have written
+            # after us, this repairs it.
+            all_again = hour != published.hour
+            before, gone = left_by_us(snapshot, published.series, published.counters, all_again=all_again)
         series, windows = (snapshot.totals != before).any(axis=2).nonzero()
         changed = list(zip(series.tolist(), windows.tolist(), strict=True))
         for start in range(0, len(changed), ROWS_PER_CHUNK):
-            messages = await asyncio.to_thread(_messages, snapshot, changed[start : start + ROWS_PER_CHUNK])
-            if not await self._send(producer, messages):
+            rows = await asyncio.to_thread(messages, snapshot, changed[start : start + ROWS_PER_CHUNK])
+            if not await self._send(producer, rows):
                 return
         if not await self._send(producer, gone):
             return
@@ -145,11 +127,11 @@ class ScorePublisher(Service):  # type: ignore[misc]
             await self._producer.start()
         return self._producer
 
-    async def _send(self, producer: AIOKafkaProducer, messages: Sequence[Message]) -> bool:
+    async def _send(self, producer: AIOKafkaProducer, rows: Sequence[Message]) -> bool:
         """Send these; false, and nothing or a part is sent, when this worker no longer is the publisher."""
         batch = producer.create_batch()
         sent = []
-        for key, value in messages:
+        for key, value in rows:
             if batch.append(key=key, value=value, timestamp=None) is None:
                 sent.append(await producer.send_batch(batch, self._topic.topic, partition=self._topic.partition))
                 batch = producer.create_batch()
@@ -174,7 +156,7 @@ class ScorePublisher(Service):  # type: ignore[misc]
             while await consumer.position(self._topic) < end:
                 for records in (await consumer.getmany(timeout_ms=500, max_records=1_000)).values():
                     for record in records:
-                        (live.add if _has_responses(record.value) else live.discard)(record.key)
+                        (live.add if has_responses(record.value) else live.discard)(record.key)
         finally:
             await consumer.stop()
         live.discard(None)
@@ -194,63 +176,3 @@ class ScorePublisher(Service):  # type: ignore[misc]
         if now_s - self._logged_at_s >= LOG_INTERVAL_S:
             self._logged_at_s = now_s
             logger.warning("Scores cannot be published, trying again: %s", str(error) or type(error).__name__)
-
-
-def _has_responses(value: bytes | None) -> bool:
-    """Whether a published row has responses; one that cannot be read is taken to have."""
-    if value is None:
-        return False
-    try:
-        return msgspec.json.decode(value, type=_Responses).responses > 0
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return True
-
-
-def _as_left_by_another(snapshot: Snapshot, live: set[bytes]) -> tuple[Ints, list[Message]]:
-    """Return the counters to compare with, so that all rows that have or had responses differ; and what is gone."""
-    before = np.full(snapshot.totals.shape, _UNPUBLISHED, dtype=np.int64)
-    place_of = {name: place for place, name in enumerate(snapshot.series)}
-    window_of = {window.name: place for place, window in enumerate(snapshot.windows)}
-    gone: list[Message] = []
-    for key in live:
-        try:
-            survey_id, segment, window = parse_score_key(key)
-        except ValueError:
-            continue
-        if window not in window_of:
-            gone.append((key, None))  # a window that is no longer configured has no row, not an empty one
-        elif (survey_id, segment) in place_of:
-            before[place_of[survey_id, segment], window_of[window]] = _DOUBTFUL
-        else:
-            gone.append(_empty_row(snapshot, survey_id, segment, window))
-    return before, gone
-
-
-def _as_left_by_us(snapshot: Snapshot, published: _Published) -> tuple[Ints, list[Message]]:
-    """Return the published counters at the snapshot's places; and the rows of series that are gone."""
-    if snapshot.series is published.series:
-        return published.counters.copy(), []
-    before = np.zeros(snapshot.totals.shape, dtype=np.int64)
-    place_of = {name: place for place, name in enumerate(snapshot.series)}
-    gone: list[Message] = []
-    for name, counters in zip(published.series, published.counters, strict=True):
-        place = place_of.get(name)
-        if place is not None:
-            before[place] = counters
-        else:
-            held = zip(snapshot.windows, counters, strict=True)
-            gone += [_empty_row(snapshot, *name, window.name) for window, counted in held if counted.any()]
-    return before, gone
-
-
-def _empty_row(snapshot: Snapshot, survey_id: str, segment: str, window: str) -> Message:
-    row = score_row(survey_id, segment, window, snapshot.as_of_us, (0,) * COUNTERS)
-    return score_key(survey_id, segment, window), row.model_dump_json().encode()
-
-
-def _messages(snapshot: Snapshot, places: Sequence[tuple[int, int]]) -> list[Message]:
-    def encoded() -> Iterator[Message]:
-        for row in snapshot.rows(places):
-            yield score_key(row.survey_id, row.segment, row.window), row.model_dump_json().encode()
-
-    return list(encoded())

@@ -7,33 +7,22 @@ import time
 from pathlib import Path
 
 import pytest
-from aiokafka import AIOKafkaProducer
-from aiokafka.record.default_records import DefaultRecordBatch, _DefaultRecordBatchBuilderPy
+from aiokafka.record.default_records import DefaultRecordBatch
 
 from streams.broker import Broker
 from streams.engine.header_names import LenientRecords
 from tests.support.corpus import Produced
 from tests.support.kafka_reading import read_topic
 from tests.support.oracle_reading import partition_of
+from tests.support.raw_batches import raw_batch, send_raw
 from tests.support.stage import PARTITIONS, stage_for
 
 GOOD = b'{"response_id":"r","customer_id":"c","survey_id":"s","score":7,"responded_at":"%s"}'
-NAME = b"\xff\xfename"
-
-
-class _Name(str):
-    """A name that is sent as bytes of its own."""
-
-    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
-        return NAME
+HEADERS = ((b"plain", b"1"), (b"\xff\xfename", b"\xff"), (b"null", None))
 
 
 def batch(values: list[bytes], timestamp_ms: int, codec: int = 0, offset: int = 0) -> bytes:
-    builder = _DefaultRecordBatchBuilderPy(2, codec, 0, -1, -1, -1, 1 << 20)
-    for number, value in enumerate(values):
-        headers = [("plain", b"1"), (_Name("replaced"), b"\xff"), ("null", None)]
-        assert builder.append(number, timestamp_ms, b"c", value, headers) is not None
-    built = bytes(builder.build())
+    built = raw_batch([(b"c", value, HEADERS) for value in values], timestamp_ms, codec)
     return offset.to_bytes(8, "big") + built[8:]
 
 
@@ -57,7 +46,7 @@ def test_a_worker_goes_on(broker: Broker, unique: str, tmp_path: Path) -> None:
     at = partition_of(b"c", PARTITIONS)
     responded_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now_ms // 1000)).encode()
     asyncio.run(
-        _send(broker.bootstrap_servers, stage.topics.responses, at, batch([GOOD % responded_at, b"{}"], now_ms))
+        send_raw(broker.bootstrap_servers, stage.topics.responses, at, batch([GOOD % responded_at, b"{}"], now_ms), 2)
     )
     stage.publish([Produced(at, b"c", b"[]", now_ms)])
     with stage.worker() as worker:
@@ -68,17 +57,3 @@ def test_a_worker_goes_on(broker: Broker, unique: str, tmp_path: Path) -> None:
     letters = read_topic(broker.bootstrap_servers, stage.topics.dead_letter)[at]
     assert [letter.value for letter in letters] == [b"{}", b"[]"]
     assert letters[0].headers[:3] == (("plain", b"1"), ("\ufffd\ufffdname", b"\xff"), ("null", None))
-
-
-async def _send(bootstrap_servers: str, topic: str, partition: int, raw: bytes) -> None:
-    """Send a batch as it is."""
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap_servers)
-    await producer.start()
-    builder = producer.create_batch()
-    builder.append(timestamp=None, key=None, value=None)
-    builder.close()
-    builder._build = lambda: bytearray(raw)
-    builder._buffer = bytearray(raw)
-    builder._relative_offset = 2
-    await (await producer.send_batch(builder, topic, partition=partition))
-    await producer.stop()

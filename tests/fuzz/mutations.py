@@ -129,6 +129,10 @@ class Mutations:
         self._documents = [document for record in self._seeds if (document := _document(record.value))]
         self._offset = 0
 
+    def begin_anew(self, seed: int) -> None:
+        """Go on as this seed says, from the same records."""
+        self._rng.seed(seed)
+
     def seed(self, number: int) -> Record:
         """One of the records that mutations begin with."""
         _, key, value, timestamp_ms, headers = self._seeds[number % len(self._seeds)]

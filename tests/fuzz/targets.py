@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
-from schemas.response import Rejected, accept
+from schemas.keys import parse_score_key, score_key
+from schemas.response import Rejected, accept, erased_id
 from schemas.topics import Topics
 from streams.engine.changelog_records import count_rows, journey_rows
 from streams.engine.decider import DecidingConfig
 from streams.engine.formats import Unreadable
+from streams.engine.header_names import LenientRecords
 from streams.engine.store import Checkpoint
+from streams.engine.transaction import OffsetNote
+from streams.rules.counts import COUNTERS
 from streams.rules.decisions import RulesConfig
-from streams.scoreboard.table import CountsTable
+from streams.rules.windows import Window
+from streams.scoreboard.published import has_responses, left_by_another, messages
+from streams.scoreboard.snapshot import Snapshot
+from streams.scoreboard.table import CountsTable, Ints
 from tests.fuzz.mutations import NOW_MS
 from tests.simulation.disk import MemoryDisks
 from tests.support.comparing import assert_all_topics
@@ -23,11 +32,13 @@ from tests.support.deciding import DecidedPartition
 from tests.support.oracle import OracleConfig, run
 from tests.support.oracle_events import DAY_US
 from tests.support.oracle_reading import DeadLetter, Record, nesting, read_response
+from tests.support.raw_batches import raw_batch
 
 TOPICS = Topics()
 CROSSES = (("country", "industry"),)
 TRANSITIONS = frozenset({"passive_to_promoter", "passive_to_detractor", "promoter_to_detractor"})
 LIMITS = (10_000, 3)
+WINDOWS = (Window("1d", 24), Window("90d", 2160))
 SURE_NESTING = 64
 """Up to here every parser must follow; beyond, each may stop at a depth of its own."""
 
@@ -40,6 +51,17 @@ def read(record: Record) -> str:
     except Rejected as rejected:
         return rejected.reason
     return "accepted"
+
+
+def read_erasure(key: bytes | None) -> str:
+    """Returns `no key`, `nobody` or `somebody`."""
+    try:
+        erased = erased_id(key)
+    except Rejected:
+        assert key is None
+        return "no key"
+    assert (erased or "").encode() == key or erased is None
+    return "nobody" if erased is None else "somebody"
 
 
 def read_as_the_oracle(record: Record) -> str:
@@ -120,13 +142,55 @@ def changelogs(journeys: Sequence[Record], counts: Sequence[Record], log: Sequen
     if partition.decider.unit.next_offset is not None:
         partition.begin_commit()
         partition.end_commit()
-    table = CountsTable([24, 2160])
+    table = CountsTable([window.hours for window in WINDOWS])
     table.put(own)
     table.cut()
     for _ in table.advance(NOW_MS // 3_600_000):
         pass
     assert (table.sums >= 0).all()
+    series, places = table.series()
+    snapshot = _snapshot(series, table.sums[places])
+    for key, value in messages(snapshot, snapshot.places()):
+        assert score_key(*parse_score_key(key)) == key
+        assert value is not None
+        json.loads(value)
     return "taken"
+
+
+def scores(rows: Sequence[tuple[bytes, bytes | None]]) -> str:
+    """Whatever the topic of scores holds, a publisher knows what to send. Returns what that is for the last key."""
+    live: set[bytes] = set()
+    for key, value in rows:
+        (live.add if has_responses(value) else live.discard)(key)
+    snapshot = _snapshot([("relational", "all")], np.ones((1, len(WINDOWS), COUNTERS), dtype=np.int64))
+    before, gone = left_by_another(snapshot, live)
+    assert before.shape == snapshot.totals.shape
+    assert {key for key, _ in gone} <= live, "nothing is written under a key that was not there"
+    for _, row in gone:
+        assert row is None or json.loads(row)["responses"] == 0
+    return {0: "published or let be", 1: "emptied or deleted"}[sum(key == rows[-1][0] for key, _ in gone)]
+
+
+def offset_note(text: str) -> str:
+    """The metadata of a committed offset, which any tool may set, is a note or tells nothing."""
+    note = OffsetNote.decode(text)
+    assert 0 <= note.stream_time_ms < 1 << 63
+    assert OffsetNote.decode(note.encode()) == note
+    return "note" if note.stream_time_ms else "nothing"
+
+
+def header_names(key: bytes | None, value: bytes | None, headers: Sequence[tuple[bytes, bytes | None]]) -> str:
+    """A record is read whole, whatever its headers are called."""
+    (batch,) = [LenientRecords(raw_batch([(key, value, headers)], NOW_MS)).next_batch()]
+    (found,) = batch
+    assert (found.key, found.value, found.timestamp) == (key, value, NOW_MS)
+    assert list(found.headers) == [(name.decode(errors="replace"), held) for name, held in headers]
+    return "as sent" if [name.encode() for name, _ in found.headers] == [name for name, _ in headers] else "replaced"
+
+
+def _snapshot(series: Sequence[tuple[str, str]], totals: Ints) -> Snapshot:
+    nobody = np.zeros(len(series), dtype=np.bool_)
+    return Snapshot(NOW_MS * 1000, True, WINDOWS, series, totals, totals, nobody)
 
 
 def _consumed(record: Record, at: TopicPartition) -> ConsumerRecord[bytes, bytes]:
