@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.keys import (
+    MAX_KEY_BYTES,
     CountsKey,
     JourneyKey,
     JourneyKind,
@@ -22,6 +23,7 @@ from schemas.keys import (
     score_key,
 )
 from schemas.times import MAX_US, MIN_US, US_PER_DAY
+from streams.rules.segments import segment_names
 from tests.contracts.responses import text
 
 kinds: st.SearchStrategy[JourneyKind] = st.sampled_from(["customer", "response"])
@@ -106,3 +108,15 @@ def test_an_unknown_kind_of_journey_is_refused() -> None:
 def test_a_counts_key_without_a_day_is_refused() -> None:
     with pytest.raises(ValueError, match="its day must be a date"):
         parse_counts_key(b'["s","all","7d"]')
+
+
+def test_the_longest_keys_there_can_be_are_within_the_limit() -> None:
+    """256 and 128 characters for ids, a cross of 8 segments with names of 32 and values of 64; escaped or 4 bytes."""
+    for wide in ("😀", '"', "%", "+"):
+        cross = "+".join(segment_names({f"{letter}{'n' * 31}": wide * 64 for letter in "abcdefgh"}))
+        for key in (
+            journey_key("response", wide * 256, wide * 128),
+            counts_key(wide * 128, cross, 0),
+            score_key(wide * 128, cross, "87840h"),
+        ):
+            assert len(key) <= MAX_KEY_BYTES

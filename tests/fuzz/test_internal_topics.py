@@ -60,6 +60,7 @@ def packed(value: object) -> bytes:
         *((C, journey(responded_at=at)) for at in (-(2**60), 2**60)),
         (C, packed([[]])),
         (C, JOURNEY.encode(Journey([ANSWER] * 33))),
+        (C, b"\x01\x93" + journey()[2:] + b"\x91" * 99_999),
         (C, JOURNEY.encode(Journey([ANSWER, msgspec.structs.replace(ANSWER, responded_at=0)]))),
         (C, REMEMBERED.encode(Remembered(ANSWER, NOW_MS))),
         (R, journey()),
@@ -80,9 +81,13 @@ def test_a_journey_that_no_release_wrote_stops_clearly(key: bytes | None, value:
             (key, packed({}))
             for key in (None, b"", b"\xff", C, b'["s","all","2024-02-30"]', b'["s", "all","2024-10-04"]')
         ),
+        *(
+            (counts_key(survey, segment, 20_000), packed({}))
+            for survey, segment in (("", "all"), ("s" * 129, "all"), ("s\n", "all"), ("s", ""), ("s", "x" * 9_000))
+        ),
         *((ROW, value) for value in (b"", b"\x00", b"\x02\x80", packed({1: 1})[:-1], b"\x01")),
         *((ROW, packed({cell: 1})) for cell in (-1, 144, 2**40, "1", None)),
-        *((ROW, packed({1: count})) for count in (-1, 2**53, 2**64 - 1, 1.5, True, None, "1")),
+        *((ROW, packed({1: count})) for count in (-1, 2**32, 2**53, 2**64 - 1, 1.5, True, None, "1")),
         *((ROW, packed(value)) for value in ([], None, 1, "x")),
     ],
 )

@@ -117,3 +117,11 @@ def test_every_score_is_a_valid_row(scores: tuple[int, int, int, int], csat: int
     assert (row.survey_id, row.segment, row.window, row.as_of) == ("relational", "country=NO", "7d", NOW_US)
     assert row.responses == sum(scores)
     assert row.csat_responses == csat
+
+
+@pytest.mark.parametrize(("responses", "total", "mean"), [(2, 9, 4.5), (1, 9, 5.0), (3, 1, 1.0), (0, 4, None)])
+def test_the_mean_satisfaction_is_on_its_scale_also_where_a_row_was_begun_anew(
+    responses: int, total: int, mean: float | None
+) -> None:
+    """Of a row that was dropped and begun anew, more can be taken back than it holds."""
+    assert score_row("s", "all", "1d", NOW_US, (0, 0, 0, 3, responses, total)).csat_mean == mean

@@ -1,0 +1,25 @@
+"""What stands beside a committed offset is ours or tells nothing: any tool may set it."""
+
+from __future__ import annotations
+
+import pytest
+
+from streams.engine.transaction import OffsetNote
+
+
+@pytest.mark.parametrize("stream_time_ms", [0, 1, 2**63 - 1])
+def test_a_note_is_read_back(stream_time_ms: int) -> None:
+    note = OffsetNote(stream_time_ms)
+    assert OffsetNote.decode(note.encode()) == note
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "note", "[]", "1", "\ud800", '{"stream_time_ms":"1"}', '{"stream_time_ms":1.5}', '{"stream_time_ms":-1}'),
+        f'{{"stream_time_ms":{2**63}}}',
+        '{"a":' + "[" * 99_999,
+    ],
+)
+def test_anything_else_tells_nothing(text: str) -> None:
+    assert OffsetNote.decode(text) == OffsetNote()
