@@ -100,20 +100,23 @@ class Partition:
 
     async def pause(self) -> None:
         """Commit what is decided and stop processing; producer and store stay open."""
+        opening = not self.ready.is_set() and not self._stopping
         self._stopping = True
         self._wake.set()
-        opening = not self.ready.is_set()
         self.ready.clear()
-        life, self._life = self._life, None
+        life = self._life
         if life is None:
             return
         if opening:
             life.cancel()
-        # The rebalance waits for us no longer than the transaction could take.
+        # The rebalance waits for us no longer than the transaction could take. Asked to stop in the middle of one, there
+        # are two who wait, and what the second one does next must not be done while the last unit is being committed.
         await asyncio.wait([life], timeout=self._config.transaction_timeout_ms / 1000)
         if not life.done():
             life.cancel()
             await asyncio.wait([life])
+        if self._life is life:
+            self._life = None
         self._inbox.clear()
 
     async def close(self) -> None:
