@@ -109,7 +109,7 @@ class Partition:
             return
         if opening:
             life.cancel()
-        # The rebalance waits for us no longer than the transaction could take. Whoever is asked to stop in the middle of
+        # The rebalance waits for us no longer than the transaction could take. A worker asked to stop in the middle of
         # one waits here for a second time: what comes next must not be done while the last unit is being committed.
         await asyncio.wait([life], timeout=self._config.transaction_timeout_ms / 1000)
         if not life.done():
