@@ -53,9 +53,16 @@ LEAVE_TIMEOUT_S = 8.0
 class Worker:
     """Everything that a worker process consists of."""
 
-    def __init__(self, settings: Settings, partitions: int, probe: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        partitions: int,
+        instance_id: str,
+        probe: Callable[[str], None] | None = None,
+    ) -> None:
+        """`instance_id` names this worker from start to start, for static membership."""
         topics = Topics(settings.topic_prefix)
-        config = engine_config(settings, topics, partitions, probe)
+        config = engine_config(settings, topics, partitions, instance_id, probe)
         scoreboard = Scoreboard(settings.windows, partitions, lambda: time.time_ns() // 1000)
         metrics = Metrics(CollectorRegistry(), scoreboard, version("nps-streams"))
         self.app = ProcessorApp(config, metrics, scoreboard)
@@ -93,7 +100,11 @@ class Worker:
 
 
 def engine_config(
-    settings: Settings, topics: Topics, partitions: int, probe: Callable[[str], None] | None = None
+    settings: Settings,
+    topics: Topics,
+    partitions: int,
+    instance_id: str,
+    probe: Callable[[str], None] | None = None,
 ) -> EngineConfig:
     """Translate settings into what the engine is told."""
     retention_us = settings.counts_retention_days * US_PER_DAY
@@ -118,6 +129,7 @@ def engine_config(
         commit_interval_ms=settings.commit_interval_ms,
         transaction_timeout_ms=settings.transaction_timeout_ms,
         session_timeout_ms=settings.session_timeout_ms,
+        group_instance_id=instance_id if settings.static_membership else None,
     )
     return config if probe is None else dataclasses.replace(config, probe=probe)
 
@@ -159,9 +171,9 @@ def run_worker(settings: Settings, probe: Callable[[str], None] | None = None) -
     configure_logging(settings.log_level)
     _tame_garbage_collection()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        partitions, _directory = runner.run(prepare(settings))
+        partitions, directory = runner.run(prepare(settings))
         try:
-            code = runner.run(_run(settings, partitions, probe))
+            code = runner.run(_run(settings, partitions, directory.instance_id, probe))
         except CannotListen:  # nothing was begun
             raise
         except Exception:
@@ -173,11 +185,11 @@ def run_worker(settings: Settings, probe: Callable[[str], None] | None = None) -
         os._exit(code)
 
 
-async def _run(settings: Settings, partitions: int, probe: Callable[[str], None] | None) -> int:
+async def _run(settings: Settings, partitions: int, instance_id: str, probe: Callable[[str], None] | None) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    worker = Worker(settings, partitions, probe)
+    worker = Worker(settings, partitions, instance_id, probe)
     crashed = asyncio.create_task(worker.app.crashed_with())
     starting = asyncio.create_task(worker.start())
     stopped = asyncio.create_task(stop.wait())
@@ -216,7 +228,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(name)
     settings = Settings.from_environment()
     partitions, directory = asyncio.run(prepare(settings))
-    worker = Worker(settings, partitions)
+    worker = Worker(settings, partitions, directory.instance_id)
     globals().update(app=worker.app, _directory=directory)  # the directory is locked as long as it is referred to
     return worker.app
 

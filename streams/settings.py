@@ -124,6 +124,9 @@ class Settings(BaseSettings):
     session_timeout_ms: int = _setting(
         10_000, "How long a worker may be silent before its partitions go to others", "ms", ge=1_000, le=1_800_000
     )
+    static_membership: bool = _setting(
+        False, "Whether a worker that stops keeps its partitions for the session timeout, to come back to its state"
+    )
     transaction_timeout_ms: int = _setting(
         30_000, "How long a transaction may stay open before the broker aborts it", "ms", ge=1_000, le=900_000
     )

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import faust
+from faust.tables.manager import TableManager
 from faust.types.tuples import TP
 
 from streams.engine.access import NotAuthorized
@@ -43,6 +44,14 @@ class _ConsumerOnly(faust.App.BootStrategy):  # type: ignore[misc]
     enable_kafka_producer = False
 
 
+class _NoTables(TableManager):  # type: ignore[misc]
+    """There are no tables to wait a second for, as Faust's own manager does at every start."""
+
+    async def on_start(self) -> None:
+        await self._update_channels()
+        await self.recovery.start()
+
+
 class ProcessorApp(faust.App):  # type: ignore[misc]
     """A Faust app whose one agent takes batches of the responses topic and hands them to the engine."""
 
@@ -52,10 +61,12 @@ class ProcessorApp(faust.App):  # type: ignore[misc]
     def __init__(self, config: EngineConfig, observer: EngineObserver, listener: CountsListener) -> None:
         self.kafka = config.kafka
         self.session_timeout_ms = config.session_timeout_ms
+        self.group_instance_id = config.group_instance_id
         super().__init__(
             config.group_id,
             broker=[f"kafka://{server}" for server in config.kafka["bootstrap_servers"].split(",")],
             store="memory://",
+            TableManager=_NoTables,
             web_enabled=False,
             topic_disable_leader=True,
             topic_allow_declare=False,

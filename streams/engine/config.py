@@ -31,5 +31,7 @@ class EngineConfig:
     commit_interval_ms: int
     transaction_timeout_ms: int
     session_timeout_ms: int
+    group_instance_id: str | None = None
+    """Of a static member of the group: one that stops keeps its partitions until its session has passed."""
     probe: Callable[[str], None] = field(default=_no_probe)
     """Called with the name of each crash point that is passed."""

@@ -6,6 +6,7 @@ import fcntl
 import os
 import shutil
 import time
+import uuid
 from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Self
@@ -14,6 +15,7 @@ import msgspec
 
 _PARTITION = "partition-"
 _OWNER = "owner.json"
+_INSTANCE = "instance-id"
 _LEFT_OVER = "left-over-"
 
 
@@ -37,6 +39,8 @@ class StateDirectory:
         self.path = path
         self._owner = owner
         self._lock: int | None = None
+        self.instance_id = ""
+        """Once acquired: a name for whoever uses this directory, the same from start to start, and no other's."""
 
     def acquire(self) -> Self:
         """Create, lock and check the directory. Raises StateDirectoryError."""
@@ -45,6 +49,7 @@ class StateDirectory:
             self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             self._take_lock(self._lock)
             self._check_owner()
+            self.instance_id = self._known_instance()
         except OSError as error:
             self.release()
             raise StateDirectoryError(
@@ -74,13 +79,23 @@ class StateDirectory:
             os.close(self._lock)
             self._lock = None
 
+    def _known_instance(self) -> str:
+        path = self.path / _INSTANCE
+        if not path.exists():
+            self._write(_INSTANCE, uuid.uuid4().hex.encode())
+        # A copy of the directory has the same content; two living members of one name would drive each other out.
+        return f"{path.read_text()}-{path.stat().st_ino}"
+
+    def _write(self, name: str, content: bytes) -> None:
+        """Whole or not at all: a disk that is full just now must not leave half a file."""
+        written = self.path / f"{name}.new"
+        written.write_bytes(content)
+        written.rename(self.path / name)
+
     def _check_owner(self) -> None:
         found = known_owner(self.path)
         if found is None:
-            # Whole or not at all: a disk that is full just now must not leave half a file.
-            written = self.path / f"{_OWNER}.new"
-            written.write_bytes(msgspec.json.encode(self._owner))
-            written.rename(self.path / _OWNER)
+            self._write(_OWNER, msgspec.json.encode(self._owner))
             return
         for name, what in (("group_id", "group"), ("topic_prefix", "topic prefix"), ("cluster_id", "Kafka cluster")):
             theirs, ours = getattr(found, name), getattr(self._owner, name)

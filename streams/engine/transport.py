@@ -169,6 +169,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         return aiokafka.AIOKafkaConsumer(
             **self.app.kafka,
             group_id=self.app.conf.id,
+            group_instance_id=self.app.group_instance_id,
             client_id=self.app.conf.broker_client_id,
             partition_assignment_strategy=(StickyPartitionAssignor,),
             enable_auto_commit=False,

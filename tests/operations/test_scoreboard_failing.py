@@ -14,7 +14,7 @@ from streams.settings import Settings
 
 @pytest.mark.parametrize("which", ["HttpServer", "CountsReader", "ScorePublisher"])
 async def test_a_service_that_crashes_ends_the_worker(which: str, tmp_path: Path) -> None:
-    worker = Worker(Settings(state_dir=tmp_path, http_port=0), 1)
+    worker = Worker(Settings(state_dir=tmp_path, http_port=0), 1, "")
     crashed = asyncio.create_task(worker.app.crashed_with())
     await asyncio.sleep(0)
     (service,) = [service for service in worker._services if type(service).__name__ == which]
