@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -19,22 +20,33 @@ logger = logging.getLogger(__name__)
 STORE_MAX_AGE_MS = 12 * 3600 * 1000
 """A store not written for longer is rebuilt: the changelogs keep deletions (`delete.retention.ms`, 24 hours by default)
 only so long, and a store that missed one would bring an erased customer back."""
+LOG_INTERVAL_S = 5.0
 RECORDS_PER_POLL = 2_000
-POLL_TIMEOUT_MS = 500
+POLL_TIMEOUT_MS = 50
+"""Of a poll. Short: one that brings nothing but transaction markers returns with its timeout."""
 
 
 @dataclass(slots=True)
 class Progress:
-    """Changelog records, for the log and the metrics."""
+    """Of a restore, for the log and the metrics."""
 
-    restored: int = 0
+    records: int = 0
+    """Changelog records read."""
+    passed: int = 0
+    """Offsets that lie behind. More than records: compaction leaves gaps, and transactions markers."""
     total: int = 0
+    """Offsets to pass."""
 
 
 async def restore(
-    kafka: dict[str, Any], store: Store, journeys: TopicPartition, counts: TopicPartition, progress: Progress
+    kafka: dict[str, Any],
+    store: Store,
+    journeys: TopicPartition,
+    counts: TopicPartition,
+    progress: Progress,
+    turn: asyncio.Lock,
 ) -> None:
-    """Bring the store to the committed end of both changelogs.
+    """Bring the store to the committed end of both changelogs. `turn` is held while records are taken in.
 
     To be called after fencing: only then do the end offsets hold everything the previous holder committed, and nothing
     of theirs can follow. Raises Unreadable for a record that this release can't read.
@@ -55,7 +67,13 @@ async def restore(
         beginnings = await consumer.beginning_offsets(topics)
         start = _starting_offsets(store, topics, beginnings, ends)
         position = dict(start)
-        progress.total += sum(ends[tp] - start[tp] for tp in topics)
+        progress.total = sum(ends[tp] - start[tp] for tp in topics)
+        logger.info(
+            "partition %d: %s, %d changelog records behind",
+            journeys.partition,
+            "continuing the local state" if store.checkpoint is not None else "no local state to continue",
+            progress.total,
+        )
         began = logged = time.monotonic()
         for tp in topics:
             consumer.seek(tp, start[tp])
@@ -64,33 +82,37 @@ async def restore(
             consumer.pause(tp)
         while waiting:
             fetched = await consumer.getmany(timeout_ms=POLL_TIMEOUT_MS, max_records=RECORDS_PER_POLL)
-            rows: list[tuple[bytes, bytes | None]] = []
-            for tp, records in fetched.items():
-                if tp == journeys:
-                    rows += journey_rows(store, tp, records)
-                else:
-                    rows += [(b"c" + key, value) for key, value in count_rows(tp, records)]
-                progress.restored += len(records)
             for tp in tuple(waiting):
                 position[tp] = await consumer.position(tp)  # past the transaction markers too, which are no records
                 if position[tp] >= ends[tp]:
                     waiting.discard(tp)
                     consumer.pause(tp)
-            store.write(rows, Checkpoint(position[journeys], position[counts], _now_ms()))
-            await asyncio.sleep(0)
-            if time.monotonic() - logged >= 5:
+            async with turn:
+                rows: list[tuple[bytes, bytes | None]] = []
+                for tp, records in fetched.items():
+                    if tp == journeys:
+                        rows += journey_rows(store, tp, records)
+                    else:
+                        rows += [(b"c" + key, value) for key, value in count_rows(tp, records)]
+                    progress.records += len(records)
+                store.write(rows, Checkpoint(position[journeys], position[counts], _now_ms()))
+            await asyncio.sleep(0)  # while there is something fetched, nothing else here waits
+            progress.passed = min(sum(position[tp] - start[tp] for tp in topics), progress.total)
+            if time.monotonic() - logged >= LOG_INTERVAL_S:
                 logged = time.monotonic()
+                share = progress.passed / progress.total
                 logger.info(
-                    "partition %d: restored %d of %d changelog records",
+                    "partition %d: %.0f %% of %d changelog records restored, about %.0f s to go",
                     journeys.partition,
-                    progress.restored,
+                    100 * share,
                     progress.total,
+                    (logged - began) * (1 - share) / share if share else math.inf,
                 )
-        if progress.restored:
+        if progress.records:
             logger.info(
                 "partition %d: restored %d changelog records in %.1f s",
                 journeys.partition,
-                progress.restored,
+                progress.records,
                 time.monotonic() - began,
             )
     finally:

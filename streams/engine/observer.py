@@ -50,7 +50,7 @@ class PartitionStatus:
     lag_seconds: float
     restored_records: int
     restore_total: int
-    """Changelog records to restore, as known at the start of the restore."""
+    """Changelog records to restore, as known at the start of the restore; offsets, to be exact."""
     state_bytes: int
     """RocksDB files and memtables."""
 

@@ -210,7 +210,7 @@ class Partition:
         await self._housekeeping.purged()  # a store that has to be rebuilt is closed first
         self._listener.partition_opening(self.number)
         self._progress = Progress()
-        await restore(config.kafka, self._store, self._journeys, self._counts, self._progress)
+        await restore(config.kafka, self._store, self._journeys, self._counts, self._progress, self._turn)
         self._checkpoint = self._store.checkpoint or Checkpoint(0, 0, 0)
         self._committed, note = await self._read_committed()
         if note is NOTHING_COMMITTED and next(self._store.scan(b"j"), None) is not None:
@@ -226,7 +226,7 @@ class Partition:
             "partition %d: owned, at offset %d, %d changelog records restored in %.1f s",
             self.number,
             self._committed,
-            self._progress.restored,
+            self._progress.records,
             time.monotonic() - began,
         )
         await self._take_position()
@@ -379,7 +379,7 @@ class Partition:
             ready=self.ready.is_set(),
             lag_records=lag,
             lag_seconds=self._lag_seconds() if lag else 0.0,
-            restored_records=self._progress.restored,
+            restored_records=self._progress.passed,
             restore_total=self._progress.total,
             state_bytes=self._store.size_bytes if self._store is not None else 0,
         )
