@@ -65,6 +65,13 @@ check: $(STAMP) ## Lint, format, types, layers, exported schemas, Dockerfile, co
 soak: jars $(STAMP) ## 1,000,000 responses while a worker is killed again and again, compared with the oracle
 	@$(PY) -m tests.faults.campaign $(ARGS)
 
+SEED ?=
+MINUTES ?= 10
+
+.PHONY: faults
+faults: jars $(STAMP) ## Everything that can befall workers, at random, under load, compared all along (SEED=, MINUTES=)
+	@$(PY) -m tests.faults.faults_run --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
 .PHONY: bench
 bench: jars $(STAMP) ## CPU per response of one worker on the whole path
 	@$(PY) -m tests.bench.cpu $(ARGS)

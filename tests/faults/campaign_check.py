@@ -38,6 +38,14 @@ class Checked:
     counted: int = 0
     """Sum of the counters of segment `all`, all surveys and days."""
 
+    def add(self, other: Checked) -> None:
+        self.offsets |= other.offsets
+        self.outcomes += other.outcomes
+        self.events += other.events
+        self.dead_letters += other.dead_letters
+        self.journeys += other.journeys
+        self.counted += other.counted
+
 
 def check_partition(stage: Stage, partition: int) -> Checked:
     """Raise AssertionError, with the first difference, unless the partition's topics equal the oracle."""
@@ -58,6 +66,16 @@ def check_partition(stage: Stage, partition: int) -> Checked:
             assert_dead_letter(_next(dead_letters, where), processed.dead_letter, topics.responses)
     for topic, rest in (*zip(topics.events, events.values(), strict=True), (topics.dead_letter, dead_letters)):
         assert next(rest, None) is None, f"{topic}-{partition} holds more than it should"
+    checked.dead_letters = oracle.reasons
+    check_state(stage, oracle, checked)
+    return checked
+
+
+def check_state(stage: Stage, oracle: PartitionOracle, checked: Checked) -> None:
+    """Raise AssertionError unless a partition's changelogs equal the oracle, which has read all of its input. Adds to
+    `checked` what the oracle holds.
+    """
+    topics, partition = stage.topics, oracle.partition
     assert_journeys({partition: _read(stage, topics.journeys, partition)}, {partition: oracle})
     assert_counts(
         {partition: _read(stage, topics.segment_counts, partition)},
@@ -67,10 +85,8 @@ def check_partition(stage: Stage, partition: int) -> Checked:
     )
     checked.offsets[partition] = oracle.next_offset
     checked.outcomes = oracle.outcomes
-    checked.dead_letters = oracle.reasons
     checked.journeys = sum(map(len, oracle.customers.values()))
     checked.counted = sum(sum(cells[:4]) for row, cells in oracle.counts.items() if row.segment == "all")
-    return checked
 
 
 def check(stage: Stage) -> Checked:
@@ -79,12 +95,7 @@ def check(stage: Stage) -> Checked:
     with ProcessPoolExecutor(PROCESSES, get_context("spawn")) as processes:
         partitions = range(stage.partitions)
         for checked in processes.map(check_partition, [stage] * stage.partitions, partitions):
-            total.offsets |= checked.offsets
-            total.outcomes += checked.outcomes
-            total.events += checked.events
-            total.dead_letters += checked.dead_letters
-            total.journeys += checked.journeys
-            total.counted += checked.counted
+            total.add(checked)
     assert stage.committed() == total.offsets, "the group's committed offsets"
     return total
 

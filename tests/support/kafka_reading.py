@@ -5,6 +5,7 @@ Every wait is bounded by a timeout in seconds; what takes longer raises TimeoutE
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import closing
@@ -16,6 +17,8 @@ from tests.support.corpus import Produced
 from tests.support.oracle_reading import Record
 
 TIMEOUT_S = 60.0
+QUIET = logging.Logger("librdkafka", logging.CRITICAL + 1)
+"""For a client that lives through failures of its broker: it says so again and again."""
 
 
 def _consumer(bootstrap_servers: str, group_id: str, **settings: Any) -> Consumer:
@@ -89,18 +92,23 @@ def read_records(
             for message in found:
                 error = message.error()
                 if error is None:
-                    yield Record(
-                        message.partition(),
-                        message.offset(),
-                        message.key(),
-                        message.value(),
-                        message.timestamp()[1],
-                        tuple(message.headers() or ()),
-                    )
+                    yield record_of(message)
                 elif error.code() == KafkaError._PARTITION_EOF:
                     unfinished.discard(message.partition())
                 elif not error.retriable():
                     raise KafkaException(error)
+
+
+def record_of(message: Any) -> Record:
+    """A message of librdkafka."""
+    return Record(
+        message.partition(),
+        message.offset(),
+        message.key(),
+        message.value(),
+        message.timestamp()[1],
+        tuple(message.headers() or ()),
+    )
 
 
 def read_topic(bootstrap_servers: str, topic: str, timeout_s: float = TIMEOUT_S) -> dict[int, list[Record]]:
@@ -135,7 +143,8 @@ def publish(bootstrap_servers: str, topic: str, records: Iterable[Produced], tim
             "linger.ms": 5,
             "compression.type": "lz4",
             "queue.buffering.max.messages": 100_000,
-        }
+        },
+        logger=QUIET,  # what was not delivered is raised below
     )
 
     def delivered(error: KafkaError | None, _: object) -> None:

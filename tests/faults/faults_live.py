@@ -1,0 +1,224 @@
+"""Holds what workers write against the oracle while they write it: the first difference ends a campaign.
+
+Processes of their own read input and outputs with librdkafka, `read_committed`, partition by partition. The oracle says
+what must come of each input record, and each record found must be the next one that it said. When everything has
+stopped, whatever is left on either side is a difference too, and journeys, counts and offsets are compared.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import Any, Self
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from tests.faults.campaign_check import Checked, check_state
+from tests.support.comparing import assert_dead_letter, assert_event
+from tests.support.kafka_reading import QUIET, record_of
+from tests.support.oracle import OracleDeadLetter, PartitionOracle
+from tests.support.oracle_events import CHANGED, DETECTED, WITHDRAWN, OracleEvent
+from tests.support.oracle_reading import Record
+from tests.support.stage import Stage
+
+PROCESSES = 2
+FINISH_TIMEOUT_S = 300.0
+TELL_EVERY_S = 1.0
+
+
+class _Following:
+    """One partition: what the oracle expects and was not found yet, and the other way round."""
+
+    def __init__(self, stage: Stage, partition: int) -> None:
+        topics = stage.topics
+        self.partition = partition
+        self.oracle = PartitionOracle(partition, stage.oracle_config, keep=False)
+        self.checked = Checked()
+        self._input = topics.responses
+        self._dead_letters = topics.dead_letter
+        self._topic_of = dict(zip((DETECTED, CHANGED, WITHDRAWN), topics.events, strict=True))
+        outputs = (*topics.events, topics.dead_letter)
+        self._expected: dict[str, deque[OracleEvent | OracleDeadLetter]] = {topic: deque() for topic in outputs}
+        self._found: dict[str, deque[Record]] = {topic: deque() for topic in outputs}
+
+    def take(self, topic: str, record: Record) -> None:
+        """Take in the next record of a topic. Raises AssertionError at a difference."""
+        if topic != self._input:
+            self._found[topic].append(record)
+            self._compare(topic)
+            return
+        processed = self.oracle.process(record)
+        for event in processed.events:
+            self._expected[self._topic_of[event.type]].append(event)
+            self._compare(self._topic_of[event.type])
+        if processed.dead_letter is not None:
+            self._expected[self._dead_letters].append(processed.dead_letter)
+            self._compare(self._dead_letters)
+
+    def _compare(self, topic: str) -> None:
+        expected, found = self._expected[topic], self._found[topic]
+        while expected and found:
+            record, said = found.popleft(), expected.popleft()
+            where = f"{topic}-{self.partition} offset {record.offset}"
+            if isinstance(said, OracleEvent):
+                assert_event(record, said, f"{where} (input to offset {self.oracle.next_offset})")
+                self.checked.events[said.type] += 1
+            else:
+                assert (record.key, record.value) == (said.record.key, said.record.value), f"{where}: not the next one"
+                assert_dead_letter(record, said, self._input)
+                self.checked.dead_letters[said.reason] += 1
+
+    def assert_nothing_left(self) -> None:
+        for topic, expected in self._expected.items():
+            where = f"{topic}-{self.partition}"
+            assert not expected, f"{where}: {len(expected)} lost at the end, the first {expected[0]}"
+            found = self._found[topic]
+            assert not found, f"{where}: {len(found)} too many at the end, the first {found[0]}"
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a process tells: how far it is, what differs, or in the end what was equal."""
+
+    compared: int = 0
+    difference: str | None = None
+    equal: list[Checked] | None = None
+
+
+def _follow(stage: Stage, partitions: Sequence[int], pipe: Connection) -> None:
+    """The life of a process: until told to finish, or a difference."""
+    try:
+        pipe.send(Told(equal=_until_finished(stage, partitions, pipe)))
+    except AssertionError as difference:
+        pipe.send(Told(difference=str(difference)))
+    except Exception as error:
+        pipe.send(Told(difference=f"the comparison itself failed: {type(error).__name__}: {error}"))
+
+
+def _until_finished(stage: Stage, partitions: Sequence[int], pipe: Connection) -> list[Checked]:
+    topics = (stage.topics.responses, *stage.topics.events, stage.topics.dead_letter)
+    following = {partition: _Following(stage, partition) for partition in partitions}
+    settings: dict[str, Any] = {
+        "bootstrap.servers": stage.bootstrap_servers,
+        "group.id": "follows",
+        "enable.auto.commit": False,
+        "isolation.level": "read_committed",
+        "enable.partition.eof": True,
+        "auto.offset.reset": "error",
+        "fetch.wait.max.ms": 100,
+        "topic.metadata.refresh.interval.ms": 10_000,
+        "reconnect.backoff.max.ms": 1_000,
+    }
+    with closing(Consumer(settings, logger=QUIET)) as consumer:
+        next_offsets = {(topic, partition): 0 for topic in topics for partition in partitions}
+        _assign(consumer, next_offsets)
+        compared = 0
+        unfinished: set[tuple[str, int]] | None = None
+        told_at = time.monotonic()
+        while unfinished is None or unfinished:
+            if unfinished is None and pipe.poll():
+                pipe.recv()
+                unfinished = set(next_offsets)
+                _assign(consumer, next_offsets)  # anew, so that each one's end is told once more
+            for message in consumer.consume(1000, timeout=0.1):
+                at = str(message.topic()), int(message.partition() or 0)
+                error = message.error()
+                if error is None:
+                    record = record_of(message)
+                    next_offsets[at] = record.offset + 1
+                    following[record.partition].take(at[0], record)
+                    compared += 1
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    if unfinished is not None:
+                        unfinished.discard(at)
+                elif error.fatal() or error.code() == KafkaError._AUTO_OFFSET_RESET:
+                    raise KafkaException(error)
+            if time.monotonic() - told_at > TELL_EVERY_S:
+                told_at = time.monotonic()
+                pipe.send(Told(compared))
+    return [_finished(stage, each) for each in following.values()]
+
+
+def _assign(consumer: Consumer, offsets: dict[tuple[str, int], int]) -> None:
+    consumer.assign([TopicPartition(*at, offset) for at, offset in offsets.items()])
+
+
+def _finished(stage: Stage, following: _Following) -> Checked:
+    following.assert_nothing_left()
+    check_state(stage, following.oracle, following.checked)
+    return following.checked
+
+
+class Live:
+    """The processes, seen from outside. Use as a context manager."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._context = get_context("spawn")
+        self._stage = stage
+        self._pipes: list[Connection] = []
+        self._processes: list[Any] = []
+        self._compared: list[int] = []
+
+    def __enter__(self) -> Self:
+        for number in range(PROCESSES):
+            ours, theirs = self._context.Pipe()
+            partitions = range(number, self._stage.partitions, PROCESSES)
+            process = self._context.Process(target=_follow, args=(self._stage, partitions, theirs), daemon=True)
+            process.start()
+            theirs.close()
+            self._pipes.append(ours)
+            self._processes.append(process)
+            self._compared.append(0)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for process in self._processes:
+            process.kill()
+            process.join()
+
+    @property
+    def compared(self) -> int:
+        """Records read until about now."""
+        return sum(self._compared)
+
+    def check(self) -> None:
+        """Raise AssertionError when something was found to differ."""
+        for number in range(len(self._pipes)):
+            self._hear(number, 0)
+
+    def finish(self) -> Checked:
+        """Everything has stopped: compare the rest, and states; returns what was equal. Raises AssertionError."""
+        for pipe in self._pipes:
+            pipe.send("finish")
+        deadline = time.monotonic() + FINISH_TIMEOUT_S
+        total = Checked()
+        for number in range(len(self._pipes)):
+            equal = None
+            while equal is None:
+                equal = self._hear(number, 1.0)
+                assert time.monotonic() < deadline, "the comparison did not come to its end"
+            for checked in equal:
+                total.add(checked)
+        return total
+
+    def _hear(self, number: int, wait_s: float) -> list[Checked] | None:
+        pipe = self._pipes[number]
+        while pipe.poll(wait_s):
+            try:
+                told: Told = pipe.recv()
+            except EOFError:
+                raise AssertionError("a process that compares has ended") from None
+            assert told.difference is None, told.difference
+            if told.equal is not None:
+                return told.equal
+            self._compared[number] = told.compared
+            wait_s = 0
+        return None

@@ -1,0 +1,102 @@
+"""How long nothing was committed: the group's offsets, looked at all the time, and what they tell of each fault."""
+
+from __future__ import annotations
+
+import bisect
+import math
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from tests.support.kafka_reading import QUIET
+from tests.support.stage import Stage
+
+LOOK_EVERY_S = 0.075
+ANSWER_TIMEOUT_S = 1.0
+
+
+class Look(NamedTuple):
+    """One answer of the group's coordinator. Times are monotonic."""
+
+    asked_s: float
+    told_s: float
+    offsets: Mapping[int, int]
+
+
+class CommitWatch:
+    """Asks for the committed offsets in a thread of its own. Use as a context manager."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._looks: list[Look] = []
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="commit-watch", daemon=True)
+        self.went_back: str | None = None
+        """What was wrong, when committed offsets went back."""
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def recovered_at(self, since_s: float) -> float | None:
+        """When was every partition committed beyond where it was at that moment? None: not yet.
+
+        Where it was is what the first answer tells that was asked for after the moment: what was on its way when a
+        worker died is no recovery.
+        """
+        looks = self._looks
+        first = bisect.bisect_left(looks, since_s, key=lambda look: look.asked_s)
+        if first >= len(looks):
+            return None
+        before = looks[first].offsets
+        for look in looks[first:]:
+            if all(offset > before[partition] for partition, offset in look.offsets.items()):
+                return look.told_s
+        return None
+
+    def _watch(self) -> None:
+        topic = self._stage.topics.responses
+        positions = [TopicPartition(topic, partition) for partition in range(self._stage.partitions)]
+        settings = {
+            "bootstrap.servers": self._stage.bootstrap_servers,
+            "group.id": self._stage.group_id,
+            "enable.auto.commit": False,
+            "isolation.level": "read_uncommitted",  # offsets of open transactions are not waited for
+            "reconnect.backoff.max.ms": 500,
+        }
+        with closing(Consumer(settings, logger=QUIET)) as consumer:
+            while not self._ended.wait(LOOK_EVERY_S):
+                asked_s = time.monotonic()
+                try:
+                    found = consumer.committed(positions, timeout=ANSWER_TIMEOUT_S)
+                except KafkaException:  # the broker is away
+                    continue
+                if any(position.error for position in found):
+                    continue
+                offsets = {position.partition: max(position.offset, 0) for position in found}
+                if self._looks:
+                    before = self._looks[-1].offsets
+                    gone = {
+                        partition: (before[partition], at)
+                        for partition, at in offsets.items()
+                        if at < before[partition]
+                    }
+                    if gone:
+                        self.went_back = f"committed offsets went back, partition: (from, to): {gone}"
+                self._looks.append(Look(asked_s, time.monotonic(), offsets))
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The smallest value that at least this share of them doesn't exceed."""
+    return sorted(values)[max(math.ceil(share * len(values)) - 1, 0)]
