@@ -8,6 +8,9 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+# Its plugin imports it when the session ends; if a traceback is logged meanwhile (from a collected future), Python 3.11
+# fails in the parser, and the session with it.
+import hypothesis  # noqa: F401
 import pytest
 
 from streams import broker as broker_module

@@ -24,6 +24,7 @@ from streams.engine.anonymous import end_of_index, index_key, indexed_key
 from streams.engine.formats import JOURNEY, REMEMBERED
 from streams.engine.ledger import Ledger
 from streams.engine.placement import partitions_of
+from streams.engine.sizes import size_bytes
 from streams.engine.store import Store
 from streams.engine.unit import Produced, State, Unit
 from streams.rules.decisions import (
@@ -124,12 +125,12 @@ class Decider:
         unit = self.unit
         for record in records:
             value = record.value
+            unit.input_bytes += size_bytes(record.key, value, record.headers)
             try:
                 if value is None:
                     erased_id(record.key)
                     arrivals.append((record.key, None, record))
                     continue
-                unit.input_bytes += len(value)
                 response = accept(record.key, value, record.timestamp)
             except Rejected as rejected:
                 self._dead_letter(record, rejected)

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 
 from aiokafka.structs import ConsumerRecord
 
+from streams.engine.sizes import size_bytes
+
 INBOX_RECORDS_MAX = 4_000
 """A partition with as many records waiting is not fetched."""
 INBOX_BYTES_MAX = 8 << 20
-"""Nor is one with as many bytes of values waiting. What one fetch brings comes on top."""
+"""Nor is one with as many bytes waiting. What one fetch brings comes on top."""
 
 
 class Inbox:
@@ -56,7 +58,7 @@ class Inbox:
         self._expected = records[-1].offset + 1
         self._batches.append(records)
         self._records += len(records)
-        self._bytes += _value_bytes(records)
+        self._bytes += _bytes(records)
 
     def take(self, count: int) -> Sequence[ConsumerRecord[bytes, bytes]]:
         """Take out the first ones, `count` at most; there must be one."""
@@ -65,9 +67,9 @@ class Inbox:
             self._batches.appendleft(records[count:])
             records = records[:count]
         self._records -= len(records)
-        self._bytes -= _value_bytes(records)
+        self._bytes -= _bytes(records)
         return records
 
 
-def _value_bytes(records: Sequence[ConsumerRecord[bytes, bytes]]) -> int:
-    return sum([len(record.value) for record in records if record.value is not None])
+def _bytes(records: Sequence[ConsumerRecord[bytes, bytes]]) -> int:
+    return sum([size_bytes(record.key, record.value, record.headers) for record in records])

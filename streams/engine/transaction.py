@@ -19,6 +19,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
+from streams.engine.sizes import size_bytes
 from streams.engine.unit import Produced
 
 logger = logging.getLogger(__name__)
@@ -164,7 +165,7 @@ class Transactor:
         for count, record in enumerate(records):
             if count % APPENDS_BETWEEN_YIELDS == APPENDS_BETWEEN_YIELDS - 1:
                 await asyncio.sleep(0)
-            large = len(record.value or b"") > COMPRESS_ABOVE_BYTES
+            large = size_bytes(record.key, record.value, record.headers) > COMPRESS_ABOVE_BYTES
             if append is None or large or self._append(append, record) is None:
                 batches.append(self._compressed_batch() if large else self._producer.create_batch())
                 append = batches[-1].append

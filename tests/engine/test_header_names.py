@@ -14,7 +14,7 @@ from streams.engine.header_names import LenientRecords
 from tests.support.corpus import Produced
 from tests.support.kafka_reading import read_topic
 from tests.support.oracle_reading import partition_of
-from tests.support.raw_batches import raw_batch, send_raw
+from tests.support.raw_batches import RawBatch, raw_batch, send_raw
 from tests.support.stage import PARTITIONS, stage_for
 
 GOOD = b'{"response_id":"r","customer_id":"c","survey_id":"s","score":7,"responded_at":"%s"}'
@@ -45,9 +45,8 @@ def test_a_worker_goes_on(broker: Broker, unique: str, tmp_path: Path) -> None:
     now_ms = int(time.time() * 1000)
     at = partition_of(b"c", PARTITIONS)
     responded_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now_ms // 1000)).encode()
-    asyncio.run(
-        send_raw(broker.bootstrap_servers, stage.topics.responses, at, batch([GOOD % responded_at, b"{}"], now_ms), 2)
-    )
+    sent = RawBatch(at, batch([GOOD % responded_at, b"{}"], now_ms), 2)
+    asyncio.run(send_raw(broker.bootstrap_servers, stage.topics.responses, [sent]))
     stage.publish([Produced(at, b"c", b"[]", now_ms)])
     with stage.worker() as worker:
         worker.wait_ready()

@@ -8,29 +8,39 @@ from aiokafka.structs import ConsumerRecord
 from streams.engine.inbox import INBOX_BYTES_MAX, INBOX_RECORDS_MAX, Inbox
 
 
-def records(first: int, count: int, value: bytes | None = b"v") -> list[ConsumerRecord[bytes, bytes]]:
+def records(
+    first: int, count: int, value: bytes | None = b"v", part: str = "value"
+) -> list[ConsumerRecord[bytes, bytes]]:
+    """All of `part`: the value, the key, or a header."""
+    key = value if part == "key" else None
+    headers = (("", value),) if part == "header" else ()
+    value = value if part == "value" else None
     return [
-        ConsumerRecord("nps.responses", 0, offset, 0, 0, b"k", value, None, 1, len(value or b""), ())
+        ConsumerRecord("nps.responses", 0, offset, 0, 0, key, value, None, 1, len(value or b""), headers)
         for offset in range(first, first + count)
     ]
 
 
 @pytest.mark.parametrize(
-    ("count", "value"),
-    [(INBOX_RECORDS_MAX, None), (INBOX_RECORDS_MAX, b"v"), (INBOX_BYTES_MAX // 65_536, b"v" * 65_536)],
-    ids=["tombstones", "records", "bytes"],
+    ("count", "value", "part"),
+    [
+        (INBOX_RECORDS_MAX, None, "value"),
+        (INBOX_RECORDS_MAX, b"v", "value"),
+        *((INBOX_BYTES_MAX // 65_536, b"v" * 65_536, part) for part in ("value", "key", "header")),
+    ],
+    ids=["tombstones", "records", "bytes of values", "of keys", "of headers"],
 )
-def test_a_full_inbox_has_no_room_until_some_is_taken(count: int, value: bytes | None) -> None:
+def test_a_full_inbox_has_no_room_until_some_is_taken(count: int, value: bytes | None, part: str) -> None:
     inbox = Inbox()
-    inbox.put(records(0, count - 1, value))
+    inbox.put(records(0, count - 1, value, part))
     assert inbox.has_room
-    inbox.put(records(count - 1, 1, value))
+    inbox.put(records(count - 1, 1, value, part))
     assert not inbox.has_room
     assert [record.offset for record in inbox.take(1)] == [0]
     assert inbox.has_room
     while inbox:
         inbox.take(250)
-    inbox.put(records(count, count - 1, value))
+    inbox.put(records(count, count - 1, value, part))
     assert inbox.has_room, "what was taken no longer counts"
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
@@ -22,6 +23,14 @@ class _Name(str):
         return self.raw
 
 
+class RawBatch(NamedTuple):
+    """A batch and where it goes."""
+
+    partition: int
+    raw: bytes
+    records: int
+
+
 def raw_batch(records: Sequence[RawRecord], timestamp_ms: int, codec: int = 0) -> bytes:
     """One batch in format 2, at offset 0, all its records with one record time."""
     builder = _DefaultRecordBatchBuilderPy(2, codec, 0, -1, -1, -1, BATCH_BYTES)
@@ -37,17 +46,18 @@ def _name(raw: bytes) -> _Name:
     return name
 
 
-async def send_raw(bootstrap_servers: str, topic: str, partition: int, raw: bytes, records: int) -> None:
-    """Send a batch of so many records as it is. Raises KafkaError when the broker refuses it."""
+async def send_raw(bootstrap_servers: str, topic: str, batches: Iterable[RawBatch]) -> None:
+    """Send batches as they are, one after another. Raises KafkaError when the broker refuses one."""
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap_servers)
     await producer.start()
     try:
-        builder = producer.create_batch()
-        builder.append(timestamp=None, key=None, value=None)
-        builder.close()
-        builder._build = lambda: bytearray(raw)
-        builder._buffer = bytearray(raw)
-        builder._relative_offset = records
-        await (await producer.send_batch(builder, topic, partition=partition))
+        for batch in batches:
+            builder = producer.create_batch()
+            builder.append(timestamp=None, key=None, value=None)
+            builder.close()
+            builder._buffer = bytearray(batch.raw)
+            builder._build = lambda raw=batch.raw: bytearray(raw)
+            builder._relative_offset = batch.records
+            await (await producer.send_batch(builder, topic, partition=batch.partition))
     finally:
         await producer.stop()
