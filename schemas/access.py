@@ -1,4 +1,4 @@
-"""Who needs which of Kafka's rights (ACLs): the least that a worker, a publisher, a CRM and an operator work with.
+"""Who needs which of Kafka's rights (ACLs): the least that each role works with.
 
 The one source: the worker checks its own at the start, the documentation's table is held against it, and the tests
 take each away in turn. Read and Write include Describe. Not needed by anybody: Alter, AlterConfigs, Delete,
@@ -107,6 +107,16 @@ class Roles:
             Right(Operation.DESCRIBE_CONFIGS, Resource.TOPIC, prefix, True, "cleanup and retention"),
             Right(Operation.DESCRIBE, Resource.GROUP, self._group_id, False, "members and lag"),
         )
+
+    def dead_letters(self, *, replays: bool = False) -> tuple[Right, ...]:
+        """Return what `nps dead-letters list` needs, and with `replays` what `nps dead-letters replay` does."""
+        rights = [_topic(Operation.READ, self._topics.dead_letter, "reads the original records")]
+        if replays:
+            rights.append(_topic(Operation.WRITE, self._topics.responses, "publishes them again"))
+            rights.append(
+                Right(Operation.READ, Resource.GROUP, f"{self._group_id}-dead-letter-replay", False, "keeps its place")
+            )
+        return tuple(rights)
 
     @property
     def transactional_ids(self) -> str:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import GroupAuthorizationFailedError
 from aiokafka.structs import ConsumerRecord, OffsetAndMetadata
 
 from schemas.dead_letters import (
@@ -167,9 +168,12 @@ async def _places(
     settings: Settings, group_id: str, beginnings: dict[TopicPartition, int]
 ) -> dict[TopicPartition, Place]:
     async with kafka.connected(settings, kafka.admin(settings)) as admin:
-        committed = await kafka.with_coordinator(
-            lambda: admin.list_consumer_group_offsets(group_id, partitions=list(beginnings))
-        )
+        try:
+            committed = await kafka.with_coordinator(
+                lambda: admin.list_consumer_group_offsets(group_id, partitions=list(beginnings))
+            )
+        except GroupAuthorizationFailedError as error:  # aiokafka's says so in a sentence of its own
+            raise GroupAuthorizationFailedError(group_id) from error
     return {tp: Place.of(committed.get(tp), beginning) for tp, beginning in beginnings.items()}
 
 

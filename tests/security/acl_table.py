@@ -15,6 +15,7 @@ def table() -> str:
     roles = Roles(Topics(), "nps")
     creating = set(roles.worker(creates_topics=True)) - set(roles.worker(creates_topics=False))
     replaying = set(roles.publisher(replays=True)) - set(roles.publisher())
+    again = [right for right in roles.dead_letters(replays=True) if right not in roles.dead_letters()]
     return "\n".join(
         [
             "| who | operation | resource | name | what for |",
@@ -25,6 +26,8 @@ def table() -> str:
             *_rows("publisher, only to replay", replaying),
             *_rows("CRM", roles.crm(CRM_GROUP)),
             *_rows("operator", roles.operator()),
+            *_rows("who reads dead letters", roles.dead_letters()),
+            *_rows("who reads dead letters, only to replay", again),
         ]
     )
 

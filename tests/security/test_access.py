@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, KafkaException
+from confluent_kafka import Consumer, KafkaException, Producer
 from confluent_kafka.admin import (
     AclBinding,
     AclBindingFilter,
@@ -134,6 +134,15 @@ def topics(secure_broker: SecureBroker) -> None:
 def user(secure_broker: SecureBroker, topics: None, unique: str, tmp_path: Path) -> User:
     secure_broker.add_user(unique)
     return User(secure_broker, unique, tmp_path)
+
+
+@pytest.fixture
+def dead_letter(secure_broker: SecureBroker, topics: None, unique: str) -> str:
+    """The key of one."""
+    producer = Producer({"bootstrap.servers": secure_broker.broker.bootstrap_servers})
+    producer.produce(TOPICS.dead_letter, key=unique, value=b"{}", headers=[("nps.error.reason", b"invalid_response")])
+    assert producer.flush(30) == 0
+    return unique
 
 
 @pytest.fixture
@@ -271,6 +280,33 @@ def test_without_one_right_doctor_says_what_it_cannot_see(user: User, right: Rig
     assert looked.returncode == 1
     assert "this Kafka user lacks a right on" in looked.stdout or "missing: " in looked.stdout
     assert "Traceback" not in looked.stderr
+
+
+def test_dead_letters_are_listed_and_replayed_with_their_rights(user: User, dead_letter: str) -> None:
+    user.grant(ROLES.dead_letters())
+    listed = nps(user.settings(), "dead-letters", "list", "--json")
+    assert listed.returncode == 0, listed.stderr
+    assert "invalid_response" in listed.stdout
+    user.grant(ROLES.dead_letters(replays=True))
+    replayed = nps(user.settings(), "dead-letters", "replay", "--json")
+    assert replayed.returncode == 0, replayed.stderr
+    assert json.loads(replayed.stdout)["replayed"] >= 1
+    again = nps(user.settings(), "dead-letters", "replay", "--json")
+    assert json.loads(again.stdout)["replayed"] == 0, "its place is kept"
+
+
+@pytest.mark.parametrize("right", ROLES.dead_letters(replays=True), ids=named)
+def test_without_one_right_dead_letters_are_not_replayed_and_it_is_named(
+    user: User, dead_letter: str, right: Right
+) -> None:
+    user.grant(each for each in ROLES.dead_letters(replays=True) if each != right)
+    refused = nps(user.settings(), "dead-letters", "replay")
+    assert refused.returncode == 1
+    says = refused.stderr.splitlines()[-1]
+    assert f"right on {right.resource} {right.name}" in says or f"{right.name} does not exist, or" in says, says
+    assert "Traceback" not in refused.stderr
+    listed = nps(user.settings(), "dead-letters", "list")
+    assert listed.returncode == (1 if right in ROLES.dead_letters() else 0)
 
 
 def test_a_crm_reads_events_alone(user: User) -> None:
