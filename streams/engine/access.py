@@ -6,7 +6,7 @@ ask for the coordinator, which is told to those alone who may describe them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient
@@ -18,10 +18,9 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
     TransactionalIdAuthorizationFailed,
 )
-from aiokafka.protocol.api import Request, RequestStruct, Response
-from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 
 from schemas.access import Operation, Resource, Right
+from streams.engine.metadata import described
 
 _CODES: Final = {Operation.READ: 3, Operation.WRITE: 4, Operation.CREATE: 5}
 """Kafka's AclOperation; what may be done comes as bits at these places."""
@@ -42,63 +41,6 @@ class NotAuthorized(Exception):
     """Kafka's ACLs do not allow what a worker does; the message says what."""
 
 
-class _MetadataResponse(Response):  # type: ignore[misc]
-    API_KEY = 3
-    API_VERSION = 8
-    SCHEMA = Schema(
-        ("throttle_time_ms", Int32),
-        ("brokers", Array(("node_id", Int32), ("host", String()), ("port", Int32), ("rack", String()))),
-        ("cluster_id", String()),
-        ("controller_id", Int32),
-        (
-            "topics",
-            Array(
-                ("error_code", Int16),
-                ("topic", String()),
-                ("is_internal", Boolean),
-                (
-                    "partitions",
-                    Array(
-                        ("error_code", Int16),
-                        ("partition", Int32),
-                        ("leader", Int32),
-                        ("leader_epoch", Int32),
-                        ("replicas", Array(Int32)),
-                        ("isr", Array(Int32)),
-                        ("offline_replicas", Array(Int32)),
-                    ),
-                ),
-                ("authorized_operations", Int32),
-            ),
-        ),
-        ("cluster_authorized_operations", Int32),
-    )
-
-
-class _MetadataStruct(RequestStruct):  # type: ignore[misc]
-    API_KEY = 3
-    API_VERSION = 8
-    RESPONSE_TYPE = _MetadataResponse
-    SCHEMA = Schema(
-        ("topics", Array(String())),
-        ("allow_auto_topic_creation", Boolean),
-        ("include_cluster_authorized_operations", Boolean),
-        ("include_topic_authorized_operations", Boolean),
-    )
-
-
-class _AuthorizedOperations(Request[_MetadataStruct]):  # type: ignore[misc]
-    """aiokafka's own request for metadata has not the version that tells rights."""
-
-    API_KEY = 3
-
-    def __init__(self, topics: Sequence[str]) -> None:
-        self._topics = list(topics)
-
-    def build(self, request_struct_class: type[_MetadataStruct]) -> _MetadataStruct:
-        return request_struct_class(self._topics, False, False, True)
-
-
 async def check_access(admin: AIOKafkaAdminClient, rights: Iterable[Right]) -> None:
     """Hold rights against what the broker says that we may do; what is said of a prefix, as Create, is not looked at.
 
@@ -117,14 +59,12 @@ async def check_access(admin: AIOKafkaAdminClient, rights: Iterable[Right]) -> N
 
 async def _operations(admin: AIOKafkaAdminClient, topics: set[str]) -> dict[str, int]:
     """Return what may be done with each topic, as bits; all of them where the broker does not tell."""
-    client: Any = admin._client
-    answer = await client.send(client.get_random_node(), _AuthorizedOperations(sorted(topics)))
     allowed = {}
-    for code, topic, _, _, operations in answer.topics:  # of topics that do not exist, too
-        if code == TopicAuthorizationFailedError.errno:
-            allowed[topic] = 0
+    for topic in await described(admin, topics):  # those that do not exist, too
+        if topic.error_code == TopicAuthorizationFailedError.errno:
+            allowed[topic.name] = 0
         else:
-            allowed[topic] = ~0 if operations == _NOT_TOLD else operations
+            allowed[topic.name] = ~0 if topic.operations == _NOT_TOLD else topic.operations
     return allowed
 
 

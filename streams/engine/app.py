@@ -47,6 +47,8 @@ class _ConsumerOnly(faust.App.BootStrategy):  # type: ignore[misc]
 class _NoTables(TableManager):  # type: ignore[misc]
     """There are no tables to wait a second for, as Faust's own manager does at every start."""
 
+    mundane_level = "debug"
+
     async def on_start(self) -> None:
         await self._update_channels()
         await self.recovery.start()

@@ -22,7 +22,7 @@ from schemas.response import Rejected, SurveyResponse, accept, erased_id
 from schemas.topics import Topics
 from streams.engine.anonymous import end_of_index, index_key, indexed_key
 from streams.engine.formats import JOURNEY, REMEMBERED
-from streams.engine.ledger import Ledger
+from streams.engine.ledger import Ledger, LedgerMemory
 from streams.engine.placement import partitions_of
 from streams.engine.sizes import size_bytes
 from streams.engine.store import Store
@@ -60,11 +60,13 @@ class DecidingConfig:
 class Decider:
     """Decides records of one partition into `unit`."""
 
-    def __init__(self, config: DecidingConfig, partition: int, store: Store, stream_time_ms: int) -> None:
+    def __init__(
+        self, config: DecidingConfig, partition: int, store: Store, stream_time_ms: int, memory: LedgerMemory
+    ) -> None:
         self._config = config
         self._partition = partition
         self._store = store
-        self.ledger = Ledger(self._stored_counts, config.segment_limit, config.segment_crosses)
+        self.ledger = Ledger(self._stored_counts, config.segment_limit, config.segment_crosses, memory)
         self.unit = Unit(partition, stream_time_ms)
         self.committing: Unit | None = None
 

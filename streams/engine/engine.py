@@ -17,9 +17,11 @@ from faust.types.tuples import TP
 from streams.engine.access import NotAuthorized, refusal_in
 from streams.engine.changelog import STORE_MAX_AGE_MS
 from streams.engine.config import EngineConfig
+from streams.engine.ledger import LedgerMemory
 from streams.engine.observer import CountsListener, EngineObserver, PartitionStatus
 from streams.engine.partition import Partition
 from streams.engine.positions import Committed, check_end
+from streams.engine.shared import Shared
 from streams.engine.state_directory import remove_left_over, set_aside_left_over
 from streams.engine.topics import TopicsChanged, partitions_changed
 from streams.engine.transport import Batch, BatchConsumer
@@ -50,7 +52,7 @@ class Engine:
         self._partitions: dict[int, Partition] = {}
         self._admin: AIOKafkaAdminClient | None = None
         self._admin_starting = asyncio.Lock()
-        self._turn = asyncio.Lock()
+        self._shared = Shared(asyncio.Lock(), LedgerMemory())
         self._leaving: set[int] = set()
         self._cleaning: asyncio.Task[None] | None = None
         self._joined = False
@@ -103,7 +105,7 @@ class Engine:
             partition = self._partitions.get(number)
             if partition is None:
                 partition = self._partitions[number] = Partition(
-                    self._config, number, self, self._observer, self._listener, self._turn, self._on_crash
+                    self._config, number, self, self._observer, self._listener, self._shared, self._on_crash
                 )
             partition.start()
         if self._cleaning is None:

@@ -16,10 +16,17 @@ from streams.rules.counts import cells
 from streams.rules.journey import Answer
 from streams.rules.segments import ALL, Places, segment_names
 
-ROWS_IN_MEMORY_MAX = 20_000
-"""Rows of one partition kept decoded between units; above it they are forgotten, and read again when needed."""
-CACHED_COMBINATIONS_MAX = 50_000
-"""(survey, segments) combinations whose rows are remembered; above it the memory is emptied."""
+REMEMBERED_MAX = 120_000
+"""Rows, and combinations of a survey and segments, that all ledgers of a worker remember together between units (some
+100 MB). Above it each forgets its own as it hands over a unit, and reads them again when needed.
+"""
+
+
+class LedgerMemory:
+    """What the ledgers of a worker remember, counted together."""
+
+    def __init__(self) -> None:
+        self.remembered = 0
 
 
 class Row:
@@ -48,14 +55,20 @@ class Ledger:
     """The counts of one partition; `load` returns the stored bytes of a row, or None."""
 
     def __init__(
-        self, load: Callable[[bytes], bytes | None], segment_limit: int, crosses: Sequence[tuple[str, ...]]
+        self,
+        load: Callable[[bytes], bytes | None],
+        segment_limit: int,
+        crosses: Sequence[tuple[str, ...]],
+        memory: LedgerMemory,
     ) -> None:
         self._load = load
+        self._memory = memory
         self._places = Places(segment_limit, crosses)
         self._series: dict[tuple[str, str], Series] = {}
         self._of_combination: dict[tuple[object, ...], tuple[tuple[Series, ...], int, bool | tuple[str, ...]]] = {}
         self._changed: list[Row] = []
-        self._rows_in_memory = 0
+        self._remembered = 0
+        """Of all that the memory counts, what is ours."""
         self.oldest_day = 0
         """Days before it have been dropped."""
         self._overflowed = 0
@@ -122,8 +135,8 @@ class Ledger:
         for row in rows:
             row.changed = False
             taken.append((row.key, encode(row.cells)))
-        if self._rows_in_memory > ROWS_IN_MEMORY_MAX:
-            self._forget_rows()
+        if self._memory.remembered > REMEMBERED_MAX:
+            self._forget()
         return taken
 
     def take_overflowed(self) -> int:
@@ -139,25 +152,24 @@ class Ledger:
                 continue
             series = self._series.get((survey, segment))
             if series is not None and series.days.pop(day, None) is not None:
-                self._rows_in_memory -= 1
+                self._remember(-1)
             self._places.row_dropped(survey, segment)
+            self._remember(-len(self._of_combination))
             self._of_combination.clear()  # a place may be free now
             yield key
 
-    @property
-    def changed_rows(self) -> int:
-        """Rows that the next `take_changed` returns."""
-        return len(self._changed)
+    def close(self) -> None:
+        """Take what is remembered off the memory's count: it is not used any more."""
+        self._forget()
 
     def _place(
         self, combination: tuple[object, ...], survey: str, answer: Answer
     ) -> tuple[tuple[Series, ...], int, bool | tuple[str, ...]]:
         placement = self._places.rows_of(survey, answer.segments)
         series = tuple(self._series_of(survey, name) for name in (ALL, *placement.rows))
-        if len(self._of_combination) >= CACHED_COMBINATIONS_MAX:
-            self._of_combination.clear()
         known = series, placement.diverted, True if placement.plain else placement.rows
         self._of_combination[combination] = known
+        self._remember(1)
         return known
 
     def _series_of(self, survey: str, segment: str) -> Series:
@@ -184,11 +196,15 @@ class Ledger:
 
     def _keep(self, series: Series, day: int, row: Row) -> Row:
         series.days[day] = row
-        self._rows_in_memory += 1
+        self._remember(1)
         return row
 
-    def _forget_rows(self) -> None:
-        """Keep the series (combinations point to them), forget their rows: everything is in the unit being written."""
-        for series in self._series.values():
-            series.days.clear()
-        self._rows_in_memory = 0
+    def _remember(self, more: int) -> None:
+        self._remembered += more
+        self._memory.remembered += more
+
+    def _forget(self) -> None:
+        """Everything is in the unit being written, or in the store."""
+        self._series.clear()
+        self._of_combination.clear()
+        self._remember(-self._remembered)

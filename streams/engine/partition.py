@@ -27,6 +27,7 @@ from streams.engine.housekeeping import HOUSEKEEPING_INTERVAL_S, Housekeeping
 from streams.engine.inbox import Inbox
 from streams.engine.observer import CountsListener, EngineObserver, PartitionStatus
 from streams.engine.positions import Positions, check_end
+from streams.engine.shared import Shared
 from streams.engine.state_directory import partition_directory
 from streams.engine.store import Checkpoint, Store
 from streams.engine.transaction import Fenced, OffsetNote, TransactionFailed, Transactor
@@ -52,12 +53,9 @@ class Partition:
         positions: Positions,
         observer: EngineObserver,
         listener: CountsListener,
-        turn: asyncio.Lock,
+        shared: Shared,
         on_crash: Callable[[BaseException], Awaitable[None]],
     ) -> None:
-        """`turn` is shared by all partitions: whoever works without a pause holds it, so that everything else in the
-        event loop waits for one partition's slice and not for every partition's.
-        """
         self.number = number
         self.token = object()
         """Changes with every move of the position: batches fetched before are not taken."""
@@ -67,7 +65,8 @@ class Partition:
         self._positions = positions
         self._observer = observer
         self._listener = listener
-        self._turn = turn
+        self._turn = shared.turn
+        self._ledgers = shared.ledgers
         self._on_crash = on_crash
         topics = config.deciding.topics
         self._source = TopicPartition(topics.responses, number)
@@ -125,7 +124,8 @@ class Partition:
         await self._let_go()
         if self._store is not None:
             await self._housekeeping.stop(self._store)
-            self._store.close()
+            async with self._turn:
+                self._store.close()
             self._store = None
         self._listener.partition_closed(self.number, self._checkpoint.counts_offset or None)
         self._observer.partition_gone(self.number)
@@ -184,7 +184,9 @@ class Partition:
                 await self._commit
             self._commit = None
         transactor, self._transactor = self._transactor, None
-        self._decider = None
+        if self._decider is not None:
+            self._decider.ledger.close()
+            self._decider = None
         self._inbox.clear()
         if transactor is not None:
             await transactor.close()
@@ -206,7 +208,8 @@ class Partition:
         )
         await self._transactor.start()
         if self._store is None:
-            self._store = Store(partition_directory(config.state_dir, self.number))
+            async with self._turn:  # some 10 ms
+                self._store = Store(partition_directory(config.state_dir, self.number))
         await self._housekeeping.purged()  # a store that has to be rebuilt is closed first
         self._listener.partition_opening(self.number)
         self._progress = Progress()
@@ -219,7 +222,7 @@ class Partition:
                 "its offsets have expired): reading from the beginning, what is remembered stays remembered",
                 self.number,
             )
-        self._decider = Decider(config.deciding, self.number, self._store, note.stream_time_ms)
+        self._decider = Decider(config.deciding, self.number, self._store, note.stream_time_ms, self._ledgers)
         await self._know_counts(self._decider, self._store)
         await self._housekeeping.drop_old_days(self._decider)
         logger.info(
@@ -238,11 +241,9 @@ class Partition:
         if known.offset is None:
             return known.beginning, NOTHING_COMMITTED
         check_end(self._config.group_id, self._source, known.offset, known.end)
-        if known.offset < known.beginning:
+        if (lost := known.beginning - known.offset) > 0:
             logger.error(
-                "partition %d: %d responses were deleted by retention before they were processed",
-                self.number,
-                known.beginning - known.offset,
+                "partition %d: %d responses were deleted by retention before they were processed", self.number, lost
             )
         return max(known.offset, known.beginning), OffsetNote.decode(known.metadata)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -13,10 +14,12 @@ from aiokafka.errors import (
     KafkaError,
     TopicAlreadyExistsError,
     TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
     for_code,
 )
 
 from schemas.topics import Topics
+from streams.engine.metadata import DescribedTopic, described
 from streams.engine.refusals import refusal
 
 logger = logging.getLogger(__name__)
@@ -77,7 +80,7 @@ async def ensure_topics(
 
     The responses topic decides the number of partitions where it exists, `partitions` where it is created.
     """
-    found = await _partition_counts(admin, topics)
+    found = _counts(await described(admin, (spec.name for spec in topics.all())))
     count = found.get(topics.responses, partitions)
     missing = [spec for spec in topics.all() if spec.name not in found]
     if missing and not create:
@@ -108,14 +111,14 @@ async def changed_topics(admin: AIOKafkaAdminClient, topics: Topics, partitions:
 
     Raises KafkaError or OSError when the broker can't be asked.
     """
-    found = await _partition_counts(admin, topics)
-    gone = [spec.name for spec in topics.all() if spec.name not in found]
+    found = await described(admin, (spec.name for spec in topics.all()))
+    gone = [topic.name for topic in found if topic.error_code == UnknownTopicOrPartitionError.errno]
     if gone:
         return (
             f"topics that this worker uses are gone: {', '.join(gone)}: stop every worker and find out who deleted "
             "them. What a changelog remembered is lost with it; a worker that starts creates what is missing"
         )
-    wrong = _wrong_counts(found, topics, partitions)
+    wrong = _wrong_counts(_counts(found), topics, partitions)
     return partitions_changed(wrong) if wrong else None
 
 
@@ -135,13 +138,9 @@ def _wrong_counts(found: dict[str, int], topics: Topics, count: int) -> str:
     )
 
 
-async def _partition_counts(admin: AIOKafkaAdminClient, topics: Topics) -> dict[str, int]:
-    wanted = {spec.name for spec in topics.all()}
-    there = wanted.intersection(await admin.list_topics())
-    if not there:
-        return {}
-    described = await admin.describe_topics(sorted(there))
-    return {topic["topic"]: len(topic["partitions"]) for topic in described if not topic["error_code"]}
+def _counts(found: Iterable[DescribedTopic]) -> dict[str, int]:
+    """Return the number of partitions of each topic that is there."""
+    return {topic.name: topic.partitions for topic in found if not topic.error_code}
 
 
 async def _create(admin: AIOKafkaAdminClient, new: list[NewTopic]) -> None:
@@ -160,14 +159,10 @@ async def _create(admin: AIOKafkaAdminClient, new: list[NewTopic]) -> None:
 
 async def _until_visible(admin: AIOKafkaAdminClient, topics: Topics) -> None:
     """Wait until the broker's metadata has all topics, with leaders."""
-    wanted = [spec.name for spec in topics.all()]
     deadline = time.monotonic() + CREATED_TIMEOUT_S
     while time.monotonic() < deadline:
-        described = await admin.describe_topics(wanted)
-        if all(
-            not topic["error_code"] and all(not p["error_code"] and p["leader"] >= 0 for p in topic["partitions"])
-            for topic in described
-        ):
+        found = await described(admin, (spec.name for spec in topics.all()))
+        if all(not topic.error_code and topic.led == topic.partitions for topic in found):
             return
         await asyncio.sleep(0.1)
     raise RefusedToStart(f"the topics were created but have no leaders after {CREATED_TIMEOUT_S:.0f} s")

@@ -54,6 +54,8 @@ class TopicWatch(Service):  # type: ignore[misc]
         found: list[str] = []
         while not self.should_stop:
             await self.sleep(LOOK_INTERVAL_S)
+            if self.should_stop:
+                return
             try:
                 wrong = await self._look()
             except (KafkaError, OSError, TimeoutError) as error:  # a broker that is away is for others to report

@@ -15,12 +15,9 @@ ALL: Final = "all"
 OTHER: Final = "__other__"
 """The value that values without a place count under."""
 
-CACHE_LIMIT_PLACEMENTS: Final = 8_192
-"""Placements that a partition keeps ready (some 10 MB at worst); beyond that it starts anew."""
-
 
 class Placement(NamedTuple):
-    """Where an answer counts, beside `all`."""
+    """Where an answer counts, beside `all`. Good until a name of the survey gives its place back."""
 
     rows: tuple[str, ...]
     """Segment names: its own in order of name, then crosses in order of configuration."""
@@ -66,45 +63,11 @@ class Places:
         self._limit = limit
         self._crosses = tuple(crosses)
         self._days: dict[str, dict[str, int]] = {}  # survey → segment → how many days of it are stored
-        # Good until a name of the survey gives its place back, or takes one other than through `rows_of`.
-        self._cache: dict[tuple[str, tuple[tuple[str, str], ...]], Placement] = {}
 
     def rows_of(self, survey: str, segments: Mapping[str, str]) -> Placement:
         """Where an answer with these segments counts. Names new to the survey take a place while there are any."""
         if not segments:
             return _ALL_ALONE
-        key = (survey, tuple(segments.items()))
-        placement = self._cache.get(key)
-        if placement is None:
-            placement = self._place(survey, segments)
-            if len(self._cache) >= CACHE_LIMIT_PLACEMENTS:
-                self._cache.clear()
-            self._cache[key] = placement
-        return placement
-
-    def row_created(self, survey: str, segment: str) -> None:
-        """A day of the segment is now stored."""
-        if segment == ALL or segment == _other(segment):
-            return
-        days = self._days.setdefault(survey, {})
-        if segment not in days:
-            self._cache.clear()
-        days[segment] = days.get(segment, 0) + 1
-
-    def row_dropped(self, survey: str, segment: str) -> None:
-        """A stored day of the segment is gone; with its last day the name gives its place back."""
-        if segment == ALL or segment == _other(segment):
-            return
-        days = self._days[survey]
-        assert days[segment] > 0, "a row was dropped that was never created"
-        days[segment] -= 1
-        if days[segment] == 0:
-            del days[segment]
-            if not days:
-                del self._days[survey]
-            self._cache.clear()
-
-    def _place(self, survey: str, segments: Mapping[str, str]) -> Placement:
         days = self._days.setdefault(survey, {})
         rows = []
         diverted = 0
@@ -120,3 +83,22 @@ class Places:
                 rows.append(other)
                 diverted += 1
         return Placement(tuple(rows), diverted, not diverted and len(names) == len(segments))
+
+    def row_created(self, survey: str, segment: str) -> None:
+        """A day of the segment is now stored."""
+        if segment == ALL or segment == _other(segment):
+            return
+        days = self._days.setdefault(survey, {})
+        days[segment] = days.get(segment, 0) + 1
+
+    def row_dropped(self, survey: str, segment: str) -> None:
+        """A stored day of the segment is gone; with its last day the name gives its place back."""
+        if segment == ALL or segment == _other(segment):
+            return
+        days = self._days[survey]
+        assert days[segment] > 0, "a row was dropped that was never created"
+        days[segment] -= 1
+        if days[segment] == 0:
+            del days[segment]
+            if not days:
+                del self._days[survey]

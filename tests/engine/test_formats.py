@@ -18,6 +18,7 @@ from streams.engine import formats, ledger
 from streams.engine import unit as unit_module
 from streams.engine.decider import Decider, DecidingConfig
 from streams.engine.formats import Cells, Corrupt, Format, NewerFormat
+from streams.engine.ledger import LedgerMemory
 from streams.engine.store import Checkpoint, Store
 from streams.rules.decisions import RulesConfig
 from streams.rules.journey import Answer, Journey
@@ -88,7 +89,7 @@ def test_older_state_is_read_and_what_changes_is_written_anew(tmp_path: Path, mo
     monkeypatch.setattr(ledger, "COUNTS", counts)
 
     rules = RulesConfig(30 * DAY_US, 30 * DAY_US, 400 * DAY_US, frozenset({"passive_to_promoter"}))
-    decider = Decider(DecidingConfig(Topics(), 1, rules, 10, (), "/nps"), 0, store, 0)
+    decider = Decider(DecidingConfig(Topics(), 1, rules, 10, (), "/nps"), 0, store, 0, LedgerMemory())
     decider.ledger.know([row])
     decider.decide([_record(response(3, now_us - 1), now_us // 1000)])
     unit = decider.close_unit()

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.rules import segments as module
 from streams.rules.segments import ALL, OTHER, Placement, Places, segment_names
 
 CROSS = (("country", "industry"),)
@@ -158,15 +157,6 @@ def test_a_row_that_was_never_created_cannot_be_dropped() -> None:
     places.rows_of("s", {"country": "NO"})
     with pytest.raises(AssertionError, match="never created"):
         places.row_dropped("s", "country=NO")
-
-
-def test_the_memory_of_placements_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CACHE_LIMIT_PLACEMENTS", 10)
-    places = Places(100)
-    for number in range(95):
-        assert places.rows_of("s", {"n": str(number)}).rows == (f"n={number}",)
-        assert len(places._cache) <= 10
-    assert places.rows_of("s", {"n": "0"}) is places.rows_of("s", {"n": "0"})
 
 
 class NaivePlaces:

@@ -9,6 +9,7 @@ from aiokafka.structs import ConsumerRecord
 
 from streams.engine.decider import Decider, DecidingConfig
 from streams.engine.formats import JOURNEY, REMEMBERED
+from streams.engine.ledger import LedgerMemory
 from streams.engine.store import Checkpoint, Store
 from streams.engine.unit import Unit
 from streams.rules.journey import Journey
@@ -31,7 +32,7 @@ class DecidedPartition:
         """Begin again from what is committed."""
         self.position = self.committed[0]
         self.committing: Unit | None = None
-        self.decider = Decider(self.config, self.number, self.store, self.committed[1])
+        self.decider = Decider(self.config, self.number, self.store, self.committed[1], LedgerMemory())
         self.decider.ledger.know(key[1:] for key, _ in self.store.scan(b"c"))
 
     def decide(self, log: Sequence[Record], count: int) -> None:
