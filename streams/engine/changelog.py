@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
 from streams.engine.changelog_records import count_rows, journey_rows
+from streams.engine.clients import stop_consumer
 from streams.engine.store import Checkpoint, Store
 
 logger = logging.getLogger(__name__)
@@ -116,7 +117,7 @@ async def restore(
                 time.monotonic() - began,
             )
     finally:
-        await consumer.stop()
+        await stop_consumer(consumer)
 
 
 def _starting_offsets(

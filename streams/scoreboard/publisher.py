@@ -24,6 +24,7 @@ from aiokafka.structs import TopicPartition
 from mode import Service
 
 from schemas.times import US_PER_HOUR
+from streams.engine.clients import stop_consumer
 from streams.scoreboard.board import Scoreboard
 from streams.scoreboard.published import Message, Name, has_responses, left_by_another, left_by_us, messages
 from streams.scoreboard.snapshot import Snapshot
@@ -158,7 +159,7 @@ class ScorePublisher(Service):  # type: ignore[misc]
                     for record in records:
                         (live.add if has_responses(record.value) else live.discard)(record.key)
         finally:
-            await consumer.stop()
+            await stop_consumer(consumer)
         live.discard(None)
         return live
 

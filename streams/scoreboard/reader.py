@@ -23,6 +23,7 @@ from aiokafka.structs import TopicPartition
 from mode import Service
 
 from streams.engine.changelog_records import count_rows
+from streams.engine.clients import stop_consumer
 from streams.engine.formats import Unreadable
 from streams.scoreboard.board import Scoreboard, UnreadableCounts
 
@@ -132,7 +133,7 @@ class CountsReader(Service):  # type: ignore[misc]
                 self._give(await consumer.getmany(timeout_ms=POLL_TIMEOUT_MS, max_records=RECORDS_PER_POLL))
                 await self._settle(consumer)
         finally:
-            await consumer.stop()
+            await stop_consumer(consumer)
 
     async def _move(self, consumer: AIOKafkaConsumer) -> None:
         """Set the consumer to what is followed now: pause, seek, resume."""

@@ -178,6 +178,22 @@ async def test_scores_are_incomplete_while_the_broker_does_not_answer(
         await until(lambda: (2, 7) in board.given)
 
 
+async def test_reads_on_after_a_broker_was_away_for_longer_than_it_is_waited_for(
+    fresh_broker: Broker, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """aiokafka's consumer ends its stop with the cancellation of fetches that wait to be tried again."""
+    monkeypatch.setattr(reader_module, "STALE_AFTER_S", 2.5)
+    monkeypatch.setattr(reader_module, "PROBE_TIMEOUT_S", 1.0)
+    await create_topic(fresh_broker, unique)
+    async with reading(fresh_broker.bootstrap_servers, unique) as (board, _):
+        await until(lambda: board.complete)
+        fresh_broker.kill()
+        await asyncio.sleep(4)
+        assert not board.complete
+        fresh_broker.restart()
+        await until(lambda: board.complete, 60)
+
+
 async def test_waits_for_a_broker_that_is_not_there_yet_and_says_so_now_and_then(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
