@@ -32,6 +32,8 @@ class Plan:
     partitions: int = 6
     rate: float = 800.0
     """Responses published per second."""
+    static: bool = False
+    """Workers are static members of the group: they come back to the partitions that they had."""
 
     @property
     def names(self) -> list[str]:

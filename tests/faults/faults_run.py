@@ -95,6 +95,7 @@ def run(plan: Plan, directory: Path, say: Callable[[str], None], only: Collectio
         stage = stage.with_settings(
             session_timeout_ms=str(int(SESSION_TIMEOUT_S * 1000)),
             transaction_timeout_ms=str(int(TRANSACTION_TIMEOUT_S * 1000)),
+            static_membership=str(plan.static),
         )
         stage.create_topics()
         scene = Scene(plan, broker, stage, say)
@@ -257,10 +258,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None, help="of input and schedule; random when not given")
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--rate", type=float, default=Plan.rate, help="responses published per second")
+    parser.add_argument("--static", action="store_true", help="workers are static members of the group")
     parser.add_argument("--only", nargs="+", choices=DECK, default=list(DECK), metavar="KIND", help=", ".join(DECK))
     given = parser.parse_args()
     seed = random.SystemRandom().randrange(1_000_000) if given.seed is None else given.seed
-    plan = Plan(seed, given.minutes, given.workers, rate=given.rate)
+    plan = Plan(seed, given.minutes, given.workers, rate=given.rate, static=given.static)
     for name in [name for name in os.environ if name.startswith("NPS_")]:
         del os.environ[name]
     directory = Path(tempfile.mkdtemp(prefix="nps-faults-"))

@@ -113,7 +113,11 @@ class Scene:
 
     def until_ready(self, name: str, timeout_s: float = 60.0) -> None:
         process = self.subjects[name].process
-        self.until(lambda: process.status("/readyz") == 200, timeout_s, f"worker {name} is ready")
+        try:
+            self.until(lambda: process.status("/readyz") == 200, timeout_s, f"worker {name} is ready")
+        except AssertionError as error:
+            error.add_note(f"worker {name} says: {process.problem('/readyz')}")
+            raise
 
     def until_alive(self, name: str) -> None:
         """Its state directory is its own, and it has begun."""

@@ -134,6 +134,15 @@ class WorkerProcess:
             return None
         return 200
 
+    def problem(self, path: str) -> str:
+        """What a GET that fails says of it."""
+        try:
+            return self.get(path).decode()
+        except urllib.error.HTTPError as error:
+            return error.read().decode()
+        except OSError as error:
+            return f"nothing ({error})"
+
     def scores(self, query: str = "") -> dict[str, Any]:
         """What `/v1/scores` answers."""
         answer: dict[str, Any] = json.loads(self.get("/v1/scores" + query))
