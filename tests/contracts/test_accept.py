@@ -39,7 +39,7 @@ def test_the_largest_value() -> None:
     assert "65536" in refusal.message
 
 
-@pytest.mark.parametrize("customer", ["c-1", "😀", " ", "e\u0301", "\u00e9", '"', "\\", "null"])
+@pytest.mark.parametrize("customer", ["c-1", "😀", " ", "e\u0301", "\u00e9", '"', "\\", "null", "x" * 256, "😀" * 256])
 def test_the_key_is_the_customer_id_in_utf_8(customer: str) -> None:
     assert accepted(replaced("customer_id", customer), key=customer.encode()).customer_id == customer
 

@@ -155,6 +155,7 @@ REFUSED: dict[str, tuple[Any, ...]] = {
         "nb\n",
         "å",
         "x" + "-1" * 18,
+        "x-" + "-".join(["a1b2c3d4"] * 3) + "-1234567",  # 36
         *NO_TEXT,
     ),
     "reason": ("", "price", "Indifferent", "indifferent ", *NO_TEXT),
