@@ -14,6 +14,7 @@ from aiokafka.structs import TopicPartition
 
 from streams.engine.changelog_records import count_rows, journey_rows
 from streams.engine.clients import stop_consumer
+from streams.engine.shared import Turn
 from streams.engine.store import Checkpoint, Store
 
 logger = logging.getLogger(__name__)
@@ -22,7 +23,7 @@ STORE_MAX_AGE_MS = 12 * 3600 * 1000
 """A store not written for longer is rebuilt: the changelogs keep deletions (`delete.retention.ms`, 24 hours by default)
 only so long, and a store that missed one would bring an erased customer back."""
 LOG_INTERVAL_S = 5.0
-RECORDS_PER_POLL = 2_000
+RECORDS_PER_POLL = 1_000
 POLL_TIMEOUT_MS = 50
 """Of a poll. Short: one that brings nothing but transaction markers returns with its timeout."""
 
@@ -45,7 +46,7 @@ async def restore(
     journeys: TopicPartition,
     counts: TopicPartition,
     progress: Progress,
-    turn: asyncio.Lock,
+    turn: Turn,
 ) -> None:
     """Bring the store to the committed end of both changelogs. `turn` is held while records are taken in.
 

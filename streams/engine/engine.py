@@ -8,7 +8,6 @@ import time
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 from faust.exceptions import ConsumerNotStarted
@@ -16,8 +15,8 @@ from faust.types.tuples import TP
 
 from streams.engine.access import NotAuthorized, refusal_in
 from streams.engine.changelog import STORE_MAX_AGE_MS
+from streams.engine.clients import AdminClient
 from streams.engine.config import EngineConfig
-from streams.engine.ledger import LedgerMemory
 from streams.engine.observer import CountsListener, EngineObserver, PartitionStatus
 from streams.engine.partition import Partition
 from streams.engine.positions import Committed, check_end
@@ -50,9 +49,9 @@ class Engine:
         self._consumer = consumer
         self._on_crash = on_crash
         self._partitions: dict[int, Partition] = {}
-        self._admin: AIOKafkaAdminClient | None = None
+        self._admin: AdminClient | None = None
         self._admin_starting = asyncio.Lock()
-        self._shared = Shared(asyncio.Lock(), LedgerMemory())
+        self._shared = Shared()
         self._leaving: set[int] = set()
         self._cleaning: asyncio.Task[None] | None = None
         self._joined = False
@@ -169,7 +168,7 @@ class Engine:
         """Ask the broker where the group stands."""
         async with self._admin_starting:
             if self._admin is None:
-                admin = AIOKafkaAdminClient(**self._config.kafka)
+                admin = AdminClient(**self._config.kafka)
                 try:
                     await admin.start()
                 except BaseException:  # a partition that is taken away while it asks is cancelled

@@ -2,12 +2,15 @@
 
 A row is one (survey, segment, day) with its 24 hours. Rows are read from the store when first touched, changed in
 memory, and written as a whole with the unit of work that changed them. Rows of days that the retention has passed do
-not exist: nothing is added to or taken from them.
+not exist: nothing is added to or taken from them. Rows and series make no reference cycles and are kept out of the garbage
+collector, which would walk them all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import msgspec
 
 from schemas.keys import counts_key, parse_counts_key
 from schemas.times import US_PER_DAY
@@ -16,9 +19,9 @@ from streams.rules.counts import cells
 from streams.rules.journey import Answer
 from streams.rules.segments import ALL, Places, segment_names
 
-REMEMBERED_MAX = 120_000
+REMEMBERED_MAX = 60_000
 """Rows, and combinations of a survey and segments, that all ledgers of a worker remember together between units (some
-100 MB). Above it each forgets its own as it hands over a unit, and reads them again when needed.
+50 MB). Above it each forgets its own as it hands over a unit, and reads them again when needed.
 """
 
 
@@ -29,26 +32,20 @@ class LedgerMemory:
         self.remembered = 0
 
 
-class Row:
+class Row(msgspec.Struct, gc=False):
     """One day of one series, with the cells as they are after the last decided response."""
 
-    __slots__ = ("cells", "changed", "key")
-
-    def __init__(self, key: bytes, cells: Cells) -> None:
-        self.key = key
-        self.cells = cells
-        self.changed = False
+    key: bytes
+    cells: Cells
+    changed: bool = False
 
 
-class Series:
+class Series(msgspec.Struct, gc=False):
     """The rows of one (survey, segment) that are in memory, by day."""
 
-    __slots__ = ("days", "segment", "survey")
-
-    def __init__(self, survey: str, segment: str) -> None:
-        self.survey = survey
-        self.segment = segment
-        self.days: dict[int, Row] = {}
+    survey: str
+    segment: str
+    days: dict[int, Row] = msgspec.field(default_factory=dict)
 
 
 class Ledger:

@@ -65,8 +65,8 @@ class Partition:
         self._positions = positions
         self._observer = observer
         self._listener = listener
+        self._shared = shared
         self._turn = shared.turn
-        self._ledgers = shared.ledgers
         self._on_crash = on_crash
         topics = config.deciding.topics
         self._source = TopicPartition(topics.responses, number)
@@ -124,8 +124,7 @@ class Partition:
         await self._let_go()
         if self._store is not None:
             await self._housekeeping.stop(self._store)
-            async with self._turn:
-                self._store.close()
+            await asyncio.to_thread(self._store.close)
             self._store = None
         self._listener.partition_closed(self.number, self._checkpoint.counts_offset or None)
         self._observer.partition_gone(self.number)
@@ -213,7 +212,8 @@ class Partition:
         await self._housekeeping.purged()  # a store that has to be rebuilt is closed first
         self._listener.partition_opening(self.number)
         self._progress = Progress()
-        await restore(config.kafka, self._store, self._journeys, self._counts, self._progress, self._turn)
+        async with self._shared.restoring:
+            await restore(config.kafka, self._store, self._journeys, self._counts, self._progress, self._turn)
         self._checkpoint = self._store.checkpoint or Checkpoint(0, 0, 0)
         self._committed, note = await self._read_committed()
         if note is NOTHING_COMMITTED and next(self._store.scan(b"j"), None) is not None:
@@ -222,7 +222,7 @@ class Partition:
                 "its offsets have expired): reading from the beginning, what is remembered stays remembered",
                 self.number,
             )
-        self._decider = Decider(config.deciding, self.number, self._store, note.stream_time_ms, self._ledgers)
+        self._decider = Decider(config.deciding, self.number, self._store, note.stream_time_ms, self._shared.ledgers)
         await self._know_counts(self._decider, self._store)
         await self._housekeeping.drop_old_days(self._decider)
         logger.info(

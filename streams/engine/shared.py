@@ -1,18 +1,41 @@
-"""What all partitions of a worker share."""
+"""What all partitions of a worker share. Made once by the engine."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from types import TracebackType
 
 from streams.engine.ledger import LedgerMemory
 
+RESTORED_AT_ONCE = 4
+"""Partitions of a worker that are restored side by side: enough to have one fetch while another takes in."""
 
-class Shared(NamedTuple):
-    """Made once by the engine."""
 
-    turn: asyncio.Lock
-    """Whoever works without a pause holds it, so that everything else in the event loop waits for one partition's slice
-    and not for every partition's.
+class Turn:
+    """Held by whoever works without a pause, so that everything else in the event loop waits for one slice of one
+    partition and not for a slice of each.
+
+    A lock that is let go of at once would not do that: where nobody awaits anything while holding it, all who are ready
+    get it one after the other within one turn of the event loop. This one passes on in the next.
     """
-    ledgers: LedgerMemory
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+
+    async def __aenter__(self) -> None:
+        await self._lock.acquire()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        asyncio.get_running_loop().call_soon(self._lock.release)
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """One for each worker."""
+
+    turn: Turn = field(default_factory=Turn)
+    ledgers: LedgerMemory = field(default_factory=LedgerMemory)
+    restoring: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(RESTORED_AT_ONCE))

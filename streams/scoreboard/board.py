@@ -238,13 +238,14 @@ class _Layout:
         arranged_for = [(table, table.series_revision) for table in tables]
         if arranged_for == self._arranged_for:
             return
-        names, there = [], []
+        names, there, distinct = [], [], set[tuple[str, str]]()
         for table in tables:
             table_names, table_places = table.series()
             names.append(table_names)
             there.append(table_places)
+            distinct.update(table_names)
             yield
-        self.series = sorted(set().union(*names))
+        self.series = sorted(distinct)
         yield
         place_of = {name: place for place, name in enumerate(self.series)}
         self.places = []

@@ -106,12 +106,14 @@ class ScorePublisher(Service):  # type: ignore[misc]
         producer = await self._started_producer()
         published = self._published
         if published is None:
-            before, gone = left_by_another(snapshot, await self._live_keys())
+            before, gone = await asyncio.to_thread(left_by_another, snapshot, await self._live_keys())
         else:
             # Once an hour, when most rows change anyway, all: should a publisher that lost its place have written
             # after us, this repairs it.
             all_again = hour != published.hour
-            before, gone = left_by_us(snapshot, published.series, published.counters, all_again=all_again)
+            before, gone = await asyncio.to_thread(
+                left_by_us, snapshot, published.series, published.counters, all_again=all_again
+            )
         series, windows = (snapshot.totals != before).any(axis=2).nonzero()
         changed = list(zip(series.tolist(), windows.tolist(), strict=True))
         for start in range(0, len(changed), ROWS_PER_CHUNK):

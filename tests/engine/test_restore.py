@@ -20,6 +20,7 @@ from streams.engine import changelog
 from streams.engine.anonymous import index_key
 from streams.engine.changelog import STORE_MAX_AGE_MS, Progress, restore
 from streams.engine.formats import COUNTS, JOURNEY, REMEMBERED
+from streams.engine.shared import Turn
 from streams.engine.store import Checkpoint, Store
 from streams.engine.topics import ensure_topics, reach_broker
 from streams.rules.journey import Answer, Journey, Remembered
@@ -71,7 +72,7 @@ class Changelogs:
             TopicPartition(self.topics.journeys, PARTITION),
             TopicPartition(self.topics.segment_counts, PARTITION),
             progress,
-            asyncio.Lock(),
+            Turn(),
         )
         assert progress.records <= progress.total
         assert progress.passed == progress.total, "what operators see ends at all of it, compacted or not"

@@ -119,7 +119,7 @@ class World:
         new: dict[str, object] = {
             "AIOKafkaProducer": Producer,
             "AIOKafkaConsumer": Consumer,
-            "AIOKafkaAdminClient": Admin,
+            "AdminClient": Admin,
             "Store": self.disks.open,
             "time": self.clock,
             "SLICE_RECORDS": pick((1, 5, 250)),
@@ -127,7 +127,7 @@ class World:
             "UNIT_RECORDS_MAX": pick((2, 8, 10_000)),
             "ROWS_BETWEEN_YIELDS": pick((2, 2_000)),
             "APPENDS_BETWEEN_YIELDS": pick((2, 1_000)),
-            "REMEMBERED_MAX": pick((3, 120_000)),
+            "REMEMBERED_MAX": pick((3, 60_000)),
             "PRUNED_PER_CALL_MAX": pick((1, 500)),
             "HOUSEKEEPING_INTERVAL_S": pick((0.5, 60.0, 60.0)),
             "PURGE_INTERVAL_S": pick((1.0, 3_600.0)),
