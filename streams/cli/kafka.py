@@ -23,6 +23,7 @@ from aiokafka.structs import ConsumerRecord
 
 from streams.cli.console import Failure
 from streams.engine.access import REFUSALS
+from streams.engine.clients import AdminClient
 from streams.engine.refusals import refusal
 from streams.settings import Settings
 
@@ -89,7 +90,7 @@ def unreachable(settings: Settings, error: Exception) -> str:
 
 def admin(settings: Settings) -> AIOKafkaAdminClient:
     """For topics, configurations, groups."""
-    return AIOKafkaAdminClient(client_id=CLIENT_ID, request_timeout_ms=REQUEST_TIMEOUT_MS, **settings.kafka())
+    return AdminClient(client_id=CLIENT_ID, request_timeout_ms=REQUEST_TIMEOUT_MS, **settings.kafka())
 
 
 def producer(settings: Settings) -> AIOKafkaProducer:

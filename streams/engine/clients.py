@@ -1,14 +1,30 @@
-"""Kafka clients that must come to their end."""
+"""Kafka clients whose failures are not overlooked."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import for_code
+from aiokafka.protocol.commit import OffsetFetchRequest
+
+
+class AdminClient(AIOKafkaAdminClient):  # type: ignore[misc]
+    """Asked for a group's offsets, aiokafka's client overlooks an error of the answer as a whole: it makes of a
+    coordinator that has moved, or is still loading, a group that has never committed anything.
+    """
+
+    async def _send_request(self, request: Any, node_id: int | None = None) -> Any:
+        response = await super()._send_request(request, node_id)
+        if isinstance(request, OffsetFetchRequest) and response.error_code:
+            raise for_code(response.error_code)
+        return response
 
 
 async def stop_consumer(consumer: AIOKafkaConsumer) -> None:
-    """Stop a consumer. With fetches under way that nobody answers, aiokafka's own stop cancels them and then ends as if
+    """Stop a consumer. With fetches that wait to be tried again, aiokafka's own stop cancels them and then ends as if
     its caller had been cancelled: a task that takes that for its own end is gone without a word.
     """
     try:
