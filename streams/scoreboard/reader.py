@@ -33,7 +33,7 @@ STALE_AFTER_S: Final = 15.0
 """Scores are complete while nothing older than this is missing."""
 PROBE_INTERVAL_S: Final = 1.0
 PROBE_TIMEOUT_S: Final = 10.0
-RECORDS_PER_POLL: Final = 2_000
+RECORDS_PER_POLL: Final = 1_000
 """About 10 ms of decoding between two chances for others to run."""
 POLL_TIMEOUT_MS: Final = 200
 FETCH_BYTES: Final = 4 << 20
@@ -132,6 +132,7 @@ class CountsReader(Service):  # type: ignore[misc]
                     probe_at_s = time.monotonic() + PROBE_INTERVAL_S
                 self._give(await consumer.getmany(timeout_ms=POLL_TIMEOUT_MS, max_records=RECORDS_PER_POLL))
                 await self._settle(consumer)
+                await asyncio.sleep(0)  # while there is something fetched, nothing else here waits
         finally:
             await stop_consumer(consumer)
 
