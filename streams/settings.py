@@ -140,11 +140,17 @@ class Settings(BaseSettings):
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = _setting(
         "PLAINTEXT", "How to talk to Kafka"
     )
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = _setting(
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "GSSAPI"] = _setting(
         "SCRAM-SHA-512", "How to authenticate, with a SASL protocol"
     )
     sasl_username: str | None = _setting(None, "User name, with a SASL protocol")
     sasl_password: SecretStr | None = _setting(None, "Password, with a SASL protocol; never shown")
+    sasl_kerberos_service_name: str = _setting(
+        "kafka", "What the brokers' Kerberos principals begin with, with `GSSAPI`", min_length=1
+    )
+    sasl_kerberos_domain_name: str | None = _setting(
+        None, "Host in the brokers' Kerberos principals, with `GSSAPI`; the name each is reached by when not set"
+    )
     ssl_ca_file: FilePath | None = _setting(
         None, "Certificates of the authorities that sign the brokers' (PEM); the system's when not set"
     )
@@ -200,6 +206,7 @@ class Settings(BaseSettings):
             "http_token",
             "sasl_username",
             "sasl_password",
+            "sasl_kerberos_domain_name",
             "ssl_ca_file",
             "ssl_cert_file",
             "ssl_key_file",
@@ -295,14 +302,19 @@ class Settings(BaseSettings):
                 "NPS_TRANSACTION_TIMEOUT_MS: must be at least NPS_SESSION_TIMEOUT_MS,"
                 " or a pause that the group forgives would still abort a transaction"
             )
-        if self.security_protocol.startswith("SASL_"):
-            for name, value in (("SASL_USERNAME", self.sasl_username), ("SASL_PASSWORD", self.sasl_password)):
-                if value is None:
-                    yield f"NPS_{name}: must be set with NPS_SECURITY_PROTOCOL={self.security_protocol}"
-        else:
-            for name in ("sasl_username", "sasl_password"):
-                if getattr(self, name) is not None:
-                    yield f"NPS_{name.upper()}: has no effect with NPS_SECURITY_PROTOCOL={self.security_protocol}"
+        sasl = self.security_protocol.startswith("SASL_")
+        kerberos = sasl and self.sasl_mechanism == "GSSAPI"
+        if kerberos and not _has_gssapi():
+            yield "NPS_SASL_MECHANISM: GSSAPI (Kerberos) needs the Python package gssapi (pip install gssapi)"
+        for name, value in (("SASL_USERNAME", self.sasl_username), ("SASL_PASSWORD", self.sasl_password)):
+            if kerberos and value is not None:
+                yield f"NPS_{name}: has no effect with NPS_SASL_MECHANISM=GSSAPI, which takes the Kerberos ticket"
+            elif sasl and not kerberos and value is None:
+                yield f"NPS_{name}: must be set with NPS_SECURITY_PROTOCOL={self.security_protocol}"
+            elif not sasl and value is not None:
+                yield f"NPS_{name}: has no effect with NPS_SECURITY_PROTOCOL={self.security_protocol}"
+        if self.sasl_kerberos_domain_name is not None and not kerberos:
+            yield "NPS_SASL_KERBEROS_DOMAIN_NAME: has an effect with NPS_SASL_MECHANISM=GSSAPI alone"
         if not self.security_protocol.endswith("SSL"):
             for name in ("ssl_ca_file", "ssl_cert_file", "ssl_key_file", "ssl_key_password"):
                 if getattr(self, name) is not None:
@@ -323,9 +335,14 @@ class Settings(BaseSettings):
         if self.security_protocol.endswith("SSL"):
             arguments["ssl_context"] = self._ssl_context()
         if self.security_protocol.startswith("SASL_"):
+            arguments["sasl_mechanism"] = self.sasl_mechanism
+            if self.sasl_mechanism == "GSSAPI":
+                return arguments | {
+                    "sasl_kerberos_service_name": self.sasl_kerberos_service_name,
+                    "sasl_kerberos_domain_name": self.sasl_kerberos_domain_name,
+                }
             assert self.sasl_password is not None, "checked at validation"
             arguments |= {
-                "sasl_mechanism": self.sasl_mechanism,
                 "sasl_plain_username": self.sasl_username,
                 "sasl_plain_password": self.sasl_password.get_secret_value(),
             }
@@ -356,6 +373,15 @@ class Settings(BaseSettings):
             return b"ENCRYPTED" in key_file.read_bytes()
         except OSError:
             return False
+
+
+def _has_gssapi() -> bool:
+    """Whether the client can speak Kerberos: it needs a package that builds on the machine's libraries."""
+    try:
+        import gssapi  # type: ignore[import-not-found]  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 def _split(text: str) -> list[str]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from aiokafka.conn import collect_hosts, create_conn
+from aiokafka.conn import SaslGSSAPIAuthenticator, collect_hosts, create_conn
 from aiokafka.errors import (
     IllegalSaslStateError,
     KafkaConnectionError,
@@ -62,6 +62,12 @@ def _read(error: Exception, server: str, protocol: str, mechanism: str | None) -
         return Refusal(_certificate(cause, server), final=True)
     if isinstance(cause, ssl.SSLError):
         return _tls(cause, server)
+    if isinstance(cause, SaslAuthenticationFailed) and mechanism == "GSSAPI":
+        why = f" ({cause})" if str(cause) else ""
+        return Refusal(
+            f"NPS_SASL_MECHANISM: Kerberos with {server} fails{why}: see klist and NPS_SASL_KERBEROS_SERVICE_NAME",
+            final=True,
+        )
     if isinstance(cause, SaslAuthenticationFailed):
         return Refusal(f"NPS_SASL_USERNAME, NPS_SASL_PASSWORD: {server} does not accept them ({mechanism})", final=True)
     if isinstance(cause, UnsupportedSaslMechanismError):
@@ -97,3 +103,17 @@ def _tls(error: ssl.SSLError, server: str) -> Refusal:
             final=True,
         )
     return Refusal(f"NPS_SECURITY_PROTOCOL: TLS with {server} fails ({reason.lower().replace('_', ' ')})", final=False)
+
+
+def _kerberos_step(authenticator: Any, payload: bytes | None) -> Any:
+    """In place of aiokafka's: what the Kerberos library raises (no ticket, an expired one) is nothing that aiokafka's
+    tasks expect, and would end them one by one.
+    """
+    try:
+        return _step(authenticator, payload)
+    except Exception as error:
+        raise SaslAuthenticationFailed(" ".join(str(error).split())) from error
+
+
+_step: Final = SaslGSSAPIAuthenticator._step
+SaslGSSAPIAuthenticator._step = _kerberos_step

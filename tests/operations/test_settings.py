@@ -119,7 +119,7 @@ def test_reads(name: str, text: str, value: object, monkeypatch: pytest.MonkeyPa
         ("BROKER_WAIT_S", "-1", "must be at least 0"),
         ("LOG_LEVEL", "loud", "must be 'debug', 'info', 'warning' or 'error'"),
         ("SECURITY_PROTOCOL", "TLS", "'SASL_SSL'"),
-        ("SASL_MECHANISM", "GSSAPI", "'SCRAM-SHA-512'"),
+        ("SASL_MECHANISM", "OAUTHBEARER", "'SCRAM-SHA-512'"),
         ("SASL_USERNAME", "ola", "has no effect with NPS_SECURITY_PROTOCOL=PLAINTEXT"),
         ("SSL_CA_FILE", "/no/such/file", "must be a file that exists"),
     ],

@@ -190,13 +190,11 @@ def test_a_final_refusal_is_not_waited_for(secure_broker: SecureBroker, tmp_path
     assert time.monotonic() - began < 10
 
 
-@pytest.mark.parametrize("mechanism", ["OAUTHBEARER", "GSSAPI"])
-def test_mechanisms_that_are_not_there_are_refused_at_once(mechanism: str) -> None:
-    refused = nps({"NPS_SECURITY_PROTOCOL": "SASL_SSL", "NPS_SASL_MECHANISM": mechanism}, "settings")
+def test_a_mechanism_that_is_not_there_is_refused_at_once() -> None:
+    refused = nps({"NPS_SECURITY_PROTOCOL": "SASL_SSL", "NPS_SASL_MECHANISM": "OAUTHBEARER"}, "settings")
     assert refused.returncode == 1
-    assert (
-        f"NPS_SASL_MECHANISM: must be 'PLAIN', 'SCRAM-SHA-256' or 'SCRAM-SHA-512', not '{mechanism}'" in refused.stderr
-    )
+    known = "'PLAIN', 'SCRAM-SHA-256', 'SCRAM-SHA-512' or 'GSSAPI'"
+    assert f"NPS_SASL_MECHANISM: must be {known}, not 'OAUTHBEARER'" in refused.stderr
 
 
 def test_every_listener_is_on_loopback(secure_broker: SecureBroker) -> None:
