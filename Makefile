@@ -72,6 +72,10 @@ MINUTES ?= 10
 faults: jars $(STAMP) ## Everything that can befall workers, at random, under load, compared all along (SEED=, MINUTES=)
 	@$(PY) -m tests.faults.faults_run --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
+.PHONY: load
+load: jars $(STAMP) ## A rolling restart, a flood, 2,000,000 customers on one worker: figures (ARGS="rolling flood large")
+	@$(PY) -m tests.load $(ARGS)
+
 .PHONY: bench
 bench: jars $(STAMP) ## CPU per response of one worker on the whole path
 	@$(PY) -m tests.bench.cpu $(ARGS)

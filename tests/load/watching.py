@@ -1,0 +1,110 @@
+"""What is watched while a load runs: how long partitions stand still, how much memory a worker takes, its stalls."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+from tests.support.stage import Stage
+from tests.support.worker import WorkerProcess
+
+LOOK_INTERVAL_S = 0.05
+STALL_BUCKET = "nps_event_loop_stall_seconds_bucket"
+
+
+class Watch:
+    """Calls `look` every 50 ms in a thread; leaving the context raises what went wrong in it."""
+
+    def __init__(self, look: Callable[[], None], interval_s: float = LOOK_INTERVAL_S) -> None:
+        self._look = look
+        self._interval_s = interval_s
+        self._over = threading.Event()
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            try:
+                self._look()
+            except Exception as error:
+                self._error = error
+                return
+            self._over.wait(self._interval_s)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+        if self._error is not None and error is None:
+            raise self._error
+
+
+class Pauses:
+    """The longest time that each partition went without a commit, in seconds. For a load that never pauses."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._last: dict[int, tuple[int | None, float]] = {}
+        self.longest_s: dict[int, float] = {}
+
+    def look(self) -> None:
+        """Ask where the group stands."""
+        now = time.monotonic()
+        for partition, offset in self._stage.committed().items():
+            before, since = self._last.get(partition, (offset, now))
+            self.longest_s[partition] = max(self.longest_s.get(partition, 0.0), now - since)
+            if offset != before or partition not in self._last:
+                self._last[partition] = offset, now
+
+
+class Memory:
+    """The most resident memory that a worker was seen to have, in bytes."""
+
+    def __init__(self, worker: WorkerProcess) -> None:
+        assert worker.process is not None
+        self._process = psutil.Process(worker.process.pid)
+        self.most_bytes = 0
+
+    def look(self) -> None:
+        """Ask the operating system."""
+        with suppress(psutil.NoSuchProcess):
+            self.most_bytes = max(self.most_bytes, self._process.memory_info().rss)
+
+    @property
+    def cpu_s(self) -> float:
+        """User and system time of all threads so far."""
+        times = self._process.cpu_times()
+        return float(times.user + times.system)
+
+
+class Stalls:
+    """The stalls of a worker's event loop from now on, as it measures them itself."""
+
+    def __init__(self, worker: WorkerProcess) -> None:
+        self._worker = worker
+        self._before = self._buckets()
+
+    def _buckets(self) -> dict[float, float]:
+        """Upper bound in seconds → how many were no longer."""
+        return {
+            float(dict(labels)["le"]): count
+            for (name, labels), count in self._worker.metrics().items()
+            if name == STALL_BUCKET
+        }
+
+    def longest_s(self) -> float:
+        """The upper bound of the longest one's bucket."""
+        since = {bound: count - self._before[bound] for bound, count in self._buckets().items()}
+        return min(bound for bound, count in since.items() if count == since[math.inf])
