@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import time
+from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import for_code
 from aiokafka.protocol.commit import OffsetFetchRequest
+
+METADATA_INTERVAL_S: Final = 0.1
 
 
 class AdminClient(AIOKafkaAdminClient):  # type: ignore[misc]
@@ -21,6 +25,23 @@ class AdminClient(AIOKafkaAdminClient):  # type: ignore[misc]
         if isinstance(request, OffsetFetchRequest) and response.error_code:
             raise for_code(response.error_code)
         return response
+
+
+def make_patient(client: AIOKafkaClient) -> None:
+    """Let a client wait between two questions for what the cluster is like. While a partition has no leader, aiokafka's
+    fetcher and sender ask without a pause: thousands of times a second, perhaps on the machine on which the broker
+    tries to start.
+    """
+    update = client._metadata_update
+    asked_at_s = float("-inf")
+
+    async def patient_update(*args: Any) -> Any:
+        nonlocal asked_at_s
+        await asyncio.sleep(asked_at_s + METADATA_INTERVAL_S - time.monotonic())
+        asked_at_s = time.monotonic()
+        return await update(*args)
+
+    client._metadata_update = patient_update
 
 
 async def stop_consumer(consumer: AIOKafkaConsumer) -> None:

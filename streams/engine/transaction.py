@@ -19,6 +19,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
+from streams.engine.clients import make_patient
 from streams.engine.sizes import size_bytes
 from streams.engine.unit import Produced
 
@@ -85,6 +86,7 @@ class Transactor:
             max_batch_size=BATCH_BYTES_MAX,
             linger_ms=0,
         )
+        make_patient(self._producer.client)
 
     async def start(self) -> None:
         """Fence the previous holder and end its transaction. Raises KafkaError."""

@@ -27,6 +27,7 @@ from faust.types.tuples import TP, ConsumerMessage
 from mode import Service
 
 from streams.engine.access import REFUSALS
+from streams.engine.clients import make_patient
 from streams.engine.header_names import read_any_header_names
 
 FETCH_TIMEOUT_S = 0.25
@@ -166,7 +167,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 
     def _create_worker_consumer(self, transport: object) -> aiokafka.AIOKafkaConsumer:  # noqa: ARG002
         read_any_header_names()
-        return aiokafka.AIOKafkaConsumer(
+        consumer = aiokafka.AIOKafkaConsumer(
             **self.app.kafka,
             group_id=self.app.conf.id,
             group_instance_id=self.app.group_instance_id,
@@ -186,6 +187,8 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             rebalance_timeout_ms=max(2 * self.app.session_timeout_ms, 30_000),
             request_timeout_ms=max(2 * self.app.session_timeout_ms, 30_000),
         )
+        make_patient(consumer._client)
+        return consumer
 
 
 class BatchTransport(driver.Transport):  # type: ignore[misc]

@@ -23,7 +23,7 @@ from aiokafka.structs import TopicPartition
 from mode import Service
 
 from streams.engine.changelog_records import count_rows
-from streams.engine.clients import stop_consumer
+from streams.engine.clients import make_patient, stop_consumer
 from streams.engine.formats import Unreadable
 from streams.scoreboard.board import Scoreboard, UnreadableCounts
 
@@ -118,6 +118,7 @@ class CountsReader(Service):  # type: ignore[misc]
             max_partition_fetch_bytes=FETCH_BYTES // 4,
             retry_backoff_ms=int(RETRY_S * 1000),
         )
+        make_patient(consumer._client)
         try:
             await consumer.start()
             consumer.assign(self._topics)

@@ -189,6 +189,7 @@ class Producer:
         self._closed = False
         # What closing reaches for.
         self.client = self
+        self._metadata_update: object = None
         self._sender = self
         self.sender_task = None
         self._txn_manager = self
