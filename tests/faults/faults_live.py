@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -30,6 +29,8 @@ from tests.support.stage import Stage
 PROCESSES = 2
 FINISH_TIMEOUT_S = 300.0
 TELL_EVERY_S = 1.0
+SILENT_S = 5.0
+"""There is always something to read, but while the broker is away."""
 
 
 class _Following:
@@ -70,7 +71,9 @@ class _Following:
                 assert_event(record, said, f"{where} (input to offset {self.oracle.next_offset})")
                 self.checked.events[said.type] += 1
             else:
-                assert (record.key, record.value) == (said.record.key, said.record.value), f"{where}: not the next one"
+                assert (record.key, record.value) == (said.record.key, said.record.value), (
+                    f"{where}: not the next one, which is that of offset {said.record.offset}: {record}"
+                )
                 assert_dead_letter(record, said, self._input)
                 self.checked.dead_letters[said.reason] += 1
 
@@ -104,6 +107,44 @@ def _follow(stage: Stage, partitions: Sequence[int], pipe: Connection) -> None:
 def _until_finished(stage: Stage, partitions: Sequence[int], pipe: Connection) -> list[Checked]:
     topics = (stage.topics.responses, *stage.topics.events, stage.topics.dead_letter)
     following = {partition: _Following(stage, partition) for partition in partitions}
+    next_offsets = {(topic, partition): 0 for topic in topics for partition in partitions}
+    unfinished: set[tuple[str, int]] | None = None
+    compared = 0
+    consumer = _consumer(stage, next_offsets)
+    told_at = heard_at = time.monotonic()
+    while unfinished is None or unfinished:
+        if unfinished is None and pipe.poll():
+            pipe.recv()
+            unfinished = set(next_offsets)
+            consumer = _consumer(stage, next_offsets, consumer)  # anew, so that each one's end is told once more
+        elif time.monotonic() - heard_at > SILENT_S:  # librdkafka, too, can take a broker that came back for gone
+            consumer = _consumer(stage, next_offsets, consumer)
+            heard_at = time.monotonic()
+        for message in consumer.consume(1000, timeout=0.1):
+            heard_at = time.monotonic()
+            at = str(message.topic()), int(message.partition() or 0)
+            error = message.error()
+            if error is None:
+                record = record_of(message)
+                next_offsets[at] = record.offset + 1
+                following[record.partition].take(at[0], record)
+                compared += 1
+            elif error.code() == KafkaError._PARTITION_EOF:
+                if unfinished is not None:
+                    unfinished.discard(at)
+            elif error.fatal() or error.code() == KafkaError._AUTO_OFFSET_RESET:
+                raise KafkaException(error)
+        if time.monotonic() - told_at > TELL_EVERY_S:
+            told_at = time.monotonic()
+            pipe.send(Told(compared))
+    consumer.close()
+    return [_finished(stage, each) for each in following.values()]
+
+
+def _consumer(stage: Stage, offsets: Mapping[tuple[str, int], int], before: Consumer | None = None) -> Consumer:
+    """A consumer that begins at these offsets, in place of the one before."""
+    if before is not None:
+        before.close()
     settings: dict[str, Any] = {
         "bootstrap.servers": stage.bootstrap_servers,
         "group.id": "follows",
@@ -112,41 +153,11 @@ def _until_finished(stage: Stage, partitions: Sequence[int], pipe: Connection) -
         "enable.partition.eof": True,
         "auto.offset.reset": "error",
         "fetch.wait.max.ms": 100,
-        "topic.metadata.refresh.interval.ms": 10_000,
         "reconnect.backoff.max.ms": 1_000,
     }
-    with closing(Consumer(settings, logger=QUIET)) as consumer:
-        next_offsets = {(topic, partition): 0 for topic in topics for partition in partitions}
-        _assign(consumer, next_offsets)
-        compared = 0
-        unfinished: set[tuple[str, int]] | None = None
-        told_at = time.monotonic()
-        while unfinished is None or unfinished:
-            if unfinished is None and pipe.poll():
-                pipe.recv()
-                unfinished = set(next_offsets)
-                _assign(consumer, next_offsets)  # anew, so that each one's end is told once more
-            for message in consumer.consume(1000, timeout=0.1):
-                at = str(message.topic()), int(message.partition() or 0)
-                error = message.error()
-                if error is None:
-                    record = record_of(message)
-                    next_offsets[at] = record.offset + 1
-                    following[record.partition].take(at[0], record)
-                    compared += 1
-                elif error.code() == KafkaError._PARTITION_EOF:
-                    if unfinished is not None:
-                        unfinished.discard(at)
-                elif error.fatal() or error.code() == KafkaError._AUTO_OFFSET_RESET:
-                    raise KafkaException(error)
-            if time.monotonic() - told_at > TELL_EVERY_S:
-                told_at = time.monotonic()
-                pipe.send(Told(compared))
-    return [_finished(stage, each) for each in following.values()]
-
-
-def _assign(consumer: Consumer, offsets: dict[tuple[str, int], int]) -> None:
+    consumer = Consumer(settings, logger=QUIET)
     consumer.assign([TopicPartition(*at, offset) for at, offset in offsets.items()])
+    return consumer
 
 
 def _finished(stage: Stage, following: _Following) -> Checked:

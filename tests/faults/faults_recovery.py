@@ -18,6 +18,7 @@ from tests.support.stage import Stage
 
 LOOK_EVERY_S = 0.075
 ANSWER_TIMEOUT_S = 1.0
+SILENT_S = 4.0
 
 
 class Look(NamedTuple):
@@ -66,8 +67,15 @@ class CommitWatch:
         return None
 
     def _watch(self) -> None:
-        topic = self._stage.topics.responses
-        positions = [TopicPartition(topic, partition) for partition in range(self._stage.partitions)]
+        while not self._ended.is_set():
+            with closing(self._consumer()) as consumer:
+                answered_s = time.monotonic()
+                # One that has not answered for so long may never do so again, whether or not the broker is back.
+                while time.monotonic() - answered_s < SILENT_S and not self._ended.wait(LOOK_EVERY_S):
+                    if self._look(consumer):
+                        answered_s = time.monotonic()
+
+    def _consumer(self) -> Consumer:
         settings = {
             "bootstrap.servers": self._stage.bootstrap_servers,
             "group.id": self._stage.group_id,
@@ -75,26 +83,29 @@ class CommitWatch:
             "isolation.level": "read_uncommitted",  # offsets of open transactions are not waited for
             "reconnect.backoff.max.ms": 500,
         }
-        with closing(Consumer(settings, logger=QUIET)) as consumer:
-            while not self._ended.wait(LOOK_EVERY_S):
-                asked_s = time.monotonic()
-                try:
-                    found = consumer.committed(positions, timeout=ANSWER_TIMEOUT_S)
-                except KafkaException:  # the broker is away
-                    continue
-                if any(position.error for position in found):
-                    continue
-                offsets = {position.partition: max(position.offset, 0) for position in found}
-                if self._looks:
-                    before = self._looks[-1].offsets
-                    gone = {
-                        partition: (before[partition], at)
-                        for partition, at in offsets.items()
-                        if at < before[partition]
-                    }
-                    if gone:
-                        self.went_back = f"committed offsets went back, partition: (from, to): {gone}"
-                self._looks.append(Look(asked_s, time.monotonic(), offsets))
+        return Consumer(settings, logger=QUIET)
+
+    def _look(self, consumer: Consumer) -> bool:
+        """Ask once; returns whether there was an answer."""
+        topic = self._stage.topics.responses
+        asked_s = time.monotonic()
+        try:
+            found = consumer.committed(
+                [TopicPartition(topic, partition) for partition in range(self._stage.partitions)],
+                timeout=ANSWER_TIMEOUT_S,
+            )
+        except KafkaException:  # the broker is away
+            return False
+        if any(position.error for position in found):
+            return False
+        offsets = {position.partition: max(position.offset, 0) for position in found}
+        if self._looks:
+            before = self._looks[-1].offsets
+            gone = {number: (before[number], offset) for number, offset in offsets.items() if offset < before[number]}
+            if gone:
+                self.went_back = f"committed offsets went back, partition: (from, to): {gone}"
+        self._looks.append(Look(asked_s, time.monotonic(), offsets))
+        return True
 
 
 def percentile(values: Sequence[float], share: float) -> float:
