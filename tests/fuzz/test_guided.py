@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.fuzz.guided_targets import TARGETS, Mutator, seeds, try_one
 from tests.fuzz.packed import Packed, pack, unpack
 
-SECONDS, SEED = 15, 1
+SECONDS, SEED = 12, 1
 HAS_ATHERIS = find_spec("atheris") is not None
 IN_CI = os.environ.get("CI") == "true" and sys.version_info[:2] == (3, 11) and platform.machine() == "x86_64"
 
