@@ -61,8 +61,8 @@ async def restore(
         enable_auto_commit=False,
         max_partition_fetch_bytes=4 << 20,
     )
-    await consumer.start()
     try:
+        await consumer.start()
         topics = (journeys, counts)
         consumer.assign(topics)
         ends = await consumer.end_offsets(topics)

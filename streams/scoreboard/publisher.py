@@ -151,8 +151,8 @@ class ScorePublisher(Service):  # type: ignore[misc]
         """Read the topic to its end: the keys of rows that have responses."""
         consumer = AIOKafkaConsumer(**self._kafka, auto_offset_reset="earliest", enable_auto_commit=False)
         live: set[bytes] = set()
-        await consumer.start()
         try:
+            await consumer.start()
             consumer.assign([self._topic])
             consumer.seek(self._topic, (await consumer.beginning_offsets([self._topic]))[self._topic])
             end = (await consumer.end_offsets([self._topic]))[self._topic]
