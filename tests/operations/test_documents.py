@@ -36,6 +36,12 @@ def test_files_that_are_named_exist(document: Path) -> None:
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
+def test_tests_that_are_named_exist() -> None:
+    named = [found for each in DOCUMENTS for found in re.findall(r"(tests/[\w/]+\.py)::(\w+)", each.read_text("utf-8"))]
+    assert named
+    assert [name for name in named if f"def {name[1]}(" not in (ROOT / name[0]).read_text("utf-8")] == []
+
+
 def test_decisions_have_numbers_of_their_own_and_say_them() -> None:
     numbers = [document.name.split("-")[0] for document in DECISIONS]
     assert len(numbers) == len(set(numbers))
