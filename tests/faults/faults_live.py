@@ -67,15 +67,18 @@ class _Following:
         while expected and found:
             record, said = found.popleft(), expected.popleft()
             where = f"{topic}-{self.partition} offset {record.offset}"
-            if isinstance(said, OracleEvent):
-                assert_event(record, said, f"{where} (input to offset {self.oracle.next_offset})")
-                self.checked.events[said.type] += 1
-            else:
-                assert (record.key, record.value) == (said.record.key, said.record.value), (
-                    f"{where}: not the next one, which is that of offset {said.record.offset}: {record}"
-                )
-                assert_dead_letter(record, said, self._input)
-                self.checked.dead_letters[said.reason] += 1
+            try:
+                if isinstance(said, OracleEvent):
+                    assert_event(record, said, where)
+                    self.checked.events[said.type] += 1
+                else:
+                    assert_dead_letter(record, said, self._input)
+                    self.checked.dead_letters[said.reason] += 1
+            except AssertionError as difference:
+                raise AssertionError(
+                    f"{where} is not what the oracle says is next: {difference}\nexpected {said}\nfound    {record}\n"
+                    f"(input was read to offset {self.oracle.next_offset})"
+                ) from None
 
     def assert_nothing_left(self) -> None:
         for topic, expected in self._expected.items():
