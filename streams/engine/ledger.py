@@ -2,8 +2,9 @@
 
 A row is one (survey, segment, day) with its 24 hours. Rows are read from the store when first touched, changed in
 memory, and written as a whole with the unit of work that changed them. Rows of days that the retention has passed do
-not exist: nothing is added to or taken from them. Rows and series make no reference cycles and are kept out of the garbage
-collector, which would walk them all.
+not exist: nothing is added to or taken from them.
+
+Rows and series make no reference cycles and are kept out of the garbage collector, which would walk them all.
 """
 
 from __future__ import annotations

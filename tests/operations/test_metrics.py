@@ -44,7 +44,11 @@ LABELS_FROM_THE_START = {
 }
 WITHOUT_LABELS = {
     *("nps_misplaced_records_total", "nps_segments_overflowed_total", "nps_owned_partitions", "nps_scores_complete"),
-    *(f"nps_{name}_seconds_{part}" for name in ("processing", "end_to_end", "commit", "event_loop_stall") for part in ("count", "sum")),
+    *(
+        f"nps_{name}_seconds_{part}"
+        for name in ("processing", "end_to_end", "commit", "event_loop_stall")
+        for part in ("count", "sum")
+    ),
 }
 BY_PARTITION = {"nps_consumer_lag_records", "nps_consumer_lag_seconds", "nps_restore_records", "nps_state_bytes"}
 
