@@ -77,7 +77,7 @@ def test_responses_that_are_deleted_and_created_again_under_it(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("which", ["responses", "journeys", "passive_detected"])
+@pytest.mark.parametrize("which", ["responses", "journeys"])
 def test_a_topic_that_is_deleted_under_it(stage: Stage, worker: WorkerProcess, admin: AdminClient, which: str) -> None:
     stage.publish(records(3, 100))
     topic = getattr(stage.topics, which)
