@@ -215,7 +215,13 @@ class Partition:
         async with self._shared.restoring:
             await restore(config.kafka, self._store, self._journeys, self._counts, self._progress, self._turn)
         self._checkpoint = self._store.checkpoint or Checkpoint(0, 0, 0)
-        self._committed, note = await self._read_committed()
+        committed, note = await self._read_committed()
+        if committed < self._committed:
+            raise OffsetWentBack(
+                f"the group's coordinator says offset {committed}, and {self._committed} was committed: "
+                "it may still be loading"
+            )
+        self._committed = committed
         if note is NOTHING_COMMITTED and next(self._store.scan(b"j"), None) is not None:
             logger.warning(
                 "partition %d: the group has no committed offset, yet the changelogs hold state (of another group, or "
