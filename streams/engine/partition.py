@@ -43,6 +43,12 @@ NOTHING_COMMITTED = OffsetNote()
 ROWS_BETWEEN_YIELDS = 2_000
 
 
+class OffsetWentBack(KafkaError):  # type: ignore[misc]
+    """The group's coordinator answers with less than what was committed. Nobody can have set it back while the group has
+    members.
+    """
+
+
 class Partition:
     """One owned partition of the responses topic. Commands: `start`, `pause`, `close`; `deliver` feeds it."""
 
