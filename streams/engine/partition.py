@@ -44,7 +44,7 @@ ROWS_BETWEEN_YIELDS = 2_000
 
 
 class OffsetWentBack(KafkaError):  # type: ignore[misc]
-    """The group's coordinator answers with less than what was committed. Nobody can have set it back while the group has
+    """The group's coordinator answers with less than what was committed; nobody can set that back while the group has
     members.
     """
 

@@ -110,7 +110,7 @@ class CommitWatch:
         return True
 
     def _went_back(self, before: Mapping[int, int], offsets: Mapping[int, int]) -> None:
-        """What a coordinator says that was loaded a moment ago can be old (decision 90): what it goes on saying is not."""
+        """What a coordinator says that is just back can be old (decision 90); what it goes on saying is not."""
         now_s = time.monotonic()
         self._back_since_s = self._back_since_s or now_s
         if now_s - self._back_since_s > BELIEVED_AFTER_S:
