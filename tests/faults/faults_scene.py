@@ -91,7 +91,6 @@ class Scene:
     def check(self) -> None:
         """Raise AssertionError where something is not as it must be at any moment."""
         self.live.check()
-        assert self.commits.went_back is None, self.commits.went_back
         if self.publishing.done():
             self.publishing.result()  # raises what went wrong
         for subject in self.subjects.values():
