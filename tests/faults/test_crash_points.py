@@ -9,40 +9,31 @@ from __future__ import annotations
 
 import signal
 import time
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import pytest
 
-from streams.broker import Broker
+from tests.faults.conftest import Play
 from tests.support import crashing_worker
 from tests.support.corpus import corpus
 from tests.support.crashing_worker import CRASH_POINTS
-from tests.support.stage import PARTITIONS, Stage, stage_for
+from tests.support.stage import PARTITIONS, Stage
 
 RECORDS = 2_400
 
 pytestmark = pytest.mark.slow
 
 
-def test_a_crash_at_any_point_of_a_commit_is_exact(broker: Broker, unique: str, tmp_path: Path) -> None:
-    """Side by side: each of them waits most of the time, for sessions to pass and workers to start."""
-    with ThreadPoolExecutor(len(CRASH_POINTS)) as threads:
-        runs = {}
-        for number, point in enumerate(CRASH_POINTS):
-            (tmp_path / point).mkdir()
-            stage = stage_for(broker.bootstrap_servers, f"{unique}-{point}", tmp_path / point)
-            runs[point] = threads.submit(crash_and_compare, stage, point, 21 + number)
-        for point, run in runs.items():
-            if (error := run.exception()) is not None:
-                error.add_note(f"crash point {point}")
-                raise error
+@pytest.mark.timeout(300)
+def test_a_crash_at_any_point_of_a_commit_is_exact(side_by_side: Callable[[Mapping[str, Play]], None]) -> None:
+    side_by_side(
+        {point: partial(crash_and_compare, point=point, seed=21 + number) for number, point in enumerate(CRASH_POINTS)}
+    )
 
 
 def crash_and_compare(stage: Stage, point: str, seed: int) -> None:
-    stage = stage.with_settings(session_timeout_ms="1500")
     produced = list(corpus(seed, RECORDS, time.time_ns() // 1_000_000, "tables", PARTITIONS))
-    stage.create_topics()
     parts = [produced[start : start + RECORDS // 4] for start in range(0, RECORDS, RECORDS // 4)]
     with stage.worker("first") as healthy:  # leaves state on the disk
         stage.publish(parts[0])

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import pytest
 
+from tests.faults.conftest import Play
 from tests.support import crashing_worker
 from tests.support.corpus import corpus
 from tests.support.pacing import paced
@@ -22,10 +25,17 @@ FENCED = ("nps_commits_total", (("result", "fenced"),))
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize(
-    ("point", "passing", "seed"), [("in_transaction", 2, 41), ("before_commit", 3, 42), ("after_commit", 1, 43)]
-)
-def test_what_a_fenced_worker_writes_is_not_seen(stage: Stage, point: str, passing: int, seed: int) -> None:
+@pytest.mark.timeout(300)
+def test_what_a_fenced_worker_writes_is_not_seen(side_by_side: Callable[[Mapping[str, Play]], None]) -> None:
+    side_by_side(
+        {
+            point: partial(freeze_replace_and_thaw, point=point, passing=passing, seed=seed)
+            for point, passing, seed in (("in_transaction", 2, 41), ("before_commit", 3, 42), ("after_commit", 1, 43))
+        }
+    )
+
+
+def freeze_replace_and_thaw(stage: Stage, point: str, passing: int, seed: int) -> None:
     produced = list(corpus(seed, 3_000, time.time_ns() // 1_000_000, "tables", PARTITIONS))
     stage.publish(produced[:1_000])
     with (

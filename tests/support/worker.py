@@ -150,7 +150,7 @@ class WorkerProcess:
 
     def metrics(self) -> Samples:
         """Every sample of `/metrics`."""
-        families = text_string_to_metric_families(self.get("/metrics").decode())
+        families = text_string_to_metric_families(self.get("/metrics", timeout_s=60).decode())
         return {
             (sample.name, tuple(sorted(sample.labels.items()))): sample.value
             for family in families
