@@ -16,11 +16,12 @@ from streams.settings import Settings
 from tests.security.acl_table import table
 
 ROOT = Path(__file__).parents[2]
-DOCS = {name: (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("security.md", "erasure.md")}
+DOCS = {name: (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("security.md", "erasure.md", "reliability.md")}
 
 
-def test_the_table_of_rights_is_the_one_that_is_tested() -> None:
-    shown = DOCS["security.md"].partition("<!-- acls: python -m tests.security.acl_table -->\n")[2]
+@pytest.mark.parametrize("name", ["security.md", "reliability.md"])
+def test_the_table_of_rights_is_the_one_that_is_tested(name: str) -> None:
+    shown = DOCS[name].partition("<!-- acls: python -m tests.security.acl_table -->\n")[2]
     assert shown.partition("<!-- end of acls -->")[0].strip() == table(), "print it anew"
 
 
