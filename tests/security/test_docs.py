@@ -16,7 +16,9 @@ from streams.settings import Settings
 from tests.security.acl_table import table
 
 ROOT = Path(__file__).parents[2]
-DOCS = {name: (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("security.md", "erasure.md", "reliability.md")}
+DOCS = {
+    name: (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("security.md", "erasure.md", "reliability.md")
+}
 
 
 @pytest.mark.parametrize("name", ["security.md", "reliability.md"])
