@@ -195,7 +195,7 @@ async def _run(settings: Settings, partitions: int, instance_id: str, probe: Cal
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait([starting, crashed, stopped], return_when=asyncio.FIRST_COMPLETED)
     if crashed.done():  # it waits for an assignment that will not come, and there is nothing to leave in order
-        logger.critical("stopped because of: %s", crashed.result())
+        _say_last(crashed.result())
         return 1
     if not starting.done():  # nor when it is told to stop before it has begun
         return 0
@@ -212,10 +212,16 @@ async def _run(settings: Settings, partitions: int, instance_id: str, probe: Cal
     except TimeoutError:
         logger.error("not everything was committed within %.0f s: it will be read again", LEAVE_TIMEOUT_S)
         code = 1
-    if crashed.done():  # last, where people look first
-        logger.critical("stopped because of: %s", crashed.result())
+    if crashed.done():
+        _say_last(crashed.result())
         code = 1
     return code
+
+
+def _say_last(error: BaseException) -> None:
+    """Log what ended the worker, where people look first; Faust's threads, which end with the process, say no more."""
+    logger.critical("stopped because of: %s", error)
+    logging.disable()
 
 
 def _tame_garbage_collection() -> None:
