@@ -51,7 +51,7 @@ BROKER_PROPERTIES = {
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
     # Segments are compacted when they are full, with 100 MB by default. A single node that was killed loads its logs
     # twice when it comes back, and if the first time is not over by then, its coordinator is in disorder (decision 90).
-    "offsets.topic.segment.bytes": "262144",
+    "offsets.topic.segment.bytes": "1048576",
     "transaction.state.log.segment.bytes": "1048576",
     "log.cleaner.backoff.ms": "2000",
 }
