@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from schemas.fields import SEGMENT_NAME
 from streams.rules.transitions import CONFIGURABLE_CHANGES
 from streams.rules.windows import Window, parse_windows
+from streams.sasl import sasl_inconsistencies
 
 ENV_PREFIX = "NPS_"
 DEFAULT_RETENTION_DAYS = 400
@@ -302,19 +303,12 @@ class Settings(BaseSettings):
                 "NPS_TRANSACTION_TIMEOUT_MS: must be at least NPS_SESSION_TIMEOUT_MS,"
                 " or a pause that the group forgives would still abort a transaction"
             )
-        sasl = self.security_protocol.startswith("SASL_")
-        kerberos = sasl and self.sasl_mechanism == "GSSAPI"
-        if kerberos and not _has_gssapi():
-            yield "NPS_SASL_MECHANISM: GSSAPI (Kerberos) needs the Python package gssapi (pip install gssapi)"
-        for name, value in (("SASL_USERNAME", self.sasl_username), ("SASL_PASSWORD", self.sasl_password)):
-            if kerberos and value is not None:
-                yield f"NPS_{name}: has no effect with NPS_SASL_MECHANISM=GSSAPI, which takes the Kerberos ticket"
-            elif sasl and not kerberos and value is None:
-                yield f"NPS_{name}: must be set with NPS_SECURITY_PROTOCOL={self.security_protocol}"
-            elif not sasl and value is not None:
-                yield f"NPS_{name}: has no effect with NPS_SECURITY_PROTOCOL={self.security_protocol}"
-        if self.sasl_kerberos_domain_name is not None and not kerberos:
-            yield "NPS_SASL_KERBEROS_DOMAIN_NAME: has an effect with NPS_SASL_MECHANISM=GSSAPI alone"
+        yield from sasl_inconsistencies(
+            self.security_protocol,
+            self.sasl_mechanism,
+            {"SASL_USERNAME": self.sasl_username, "SASL_PASSWORD": self.sasl_password},
+            self.sasl_kerberos_domain_name,
+        )
         if not self.security_protocol.endswith("SSL"):
             for name in ("ssl_ca_file", "ssl_cert_file", "ssl_key_file", "ssl_key_password"):
                 if getattr(self, name) is not None:
@@ -373,15 +367,6 @@ class Settings(BaseSettings):
             return b"ENCRYPTED" in key_file.read_bytes()
         except OSError:
             return False
-
-
-def _has_gssapi() -> bool:
-    """Whether the client can speak Kerberos: it needs a package that builds on the machine's libraries."""
-    try:
-        import gssapi  # type: ignore[import-not-found]  # noqa: F401
-    except ImportError:
-        return False
-    return True
 
 
 def _split(text: str) -> list[str]:

@@ -27,6 +27,17 @@ class AdminClient(AIOKafkaAdminClient):  # type: ignore[misc]
         return response
 
 
+async def connected_admin(kafka: dict[str, Any]) -> AdminClient:
+    """Return an admin client that is connected. One that cannot be, or whose start is cancelled, is closed."""
+    admin = AdminClient(**kafka)
+    try:
+        await admin.start()
+    except BaseException:
+        await admin.close()
+        raise
+    return admin
+
+
 def make_patient(client: AIOKafkaClient) -> None:
     """Let a client wait between two questions for what the cluster is like. While a partition has no leader, aiokafka's
     fetcher and sender ask without a pause: thousands of times a second, perhaps on the machine on which the broker

@@ -15,7 +15,7 @@ from faust.types.tuples import TP
 
 from streams.engine.access import NotAuthorized, refusal_in
 from streams.engine.changelog import STORE_MAX_AGE_MS
-from streams.engine.clients import AdminClient
+from streams.engine.clients import AdminClient, connected_admin
 from streams.engine.config import EngineConfig
 from streams.engine.observer import CountsListener, EngineObserver, PartitionStatus
 from streams.engine.partition import Partition
@@ -168,13 +168,7 @@ class Engine:
         """Ask the broker where the group stands."""
         async with self._admin_starting:
             if self._admin is None:
-                admin = AdminClient(**self._config.kafka)
-                try:
-                    await admin.start()
-                except BaseException:  # a partition that is taken away while it asks is cancelled
-                    await admin.close()
-                    raise
-                self._admin = admin
+                self._admin = await connected_admin(self._config.kafka)
         known = (await self._admin.list_consumer_group_offsets(self._config.group_id, partitions=[source])).get(source)
         beginning = (await self._consumer().earliest_offsets(source))[source]
         end = (await self._consumer().highwaters(source))[source]

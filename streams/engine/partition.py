@@ -26,7 +26,7 @@ from streams.engine.decider import Decider
 from streams.engine.housekeeping import HOUSEKEEPING_INTERVAL_S, Housekeeping
 from streams.engine.inbox import Inbox
 from streams.engine.observer import CountsListener, EngineObserver, PartitionStatus
-from streams.engine.positions import Positions, check_end
+from streams.engine.positions import Positions, check_end, check_not_back
 from streams.engine.shared import Shared
 from streams.engine.state_directory import partition_directory
 from streams.engine.store import Checkpoint, Store
@@ -41,12 +41,6 @@ RETRY_MIN_S, RETRY_MAX_S = 0.2, 5.0
 """Pause before a partition is opened again after a failure; doubles up to the maximum."""
 NOTHING_COMMITTED = OffsetNote()
 ROWS_BETWEEN_YIELDS = 2_000
-
-
-class OffsetWentBack(KafkaError):  # type: ignore[misc]
-    """The group's coordinator answers with less than what was committed; nobody can set that back while the group has
-    members.
-    """
 
 
 class Partition:
@@ -222,11 +216,7 @@ class Partition:
             await restore(config.kafka, self._store, self._journeys, self._counts, self._progress, self._turn)
         self._checkpoint = self._store.checkpoint or Checkpoint(0, 0, 0)
         committed, note = await self._read_committed()
-        if committed < self._committed:
-            raise OffsetWentBack(
-                f"the group's coordinator says offset {committed}, and {self._committed} was committed: "
-                "it may still be loading"
-            )
+        check_not_back(committed, self._committed)
         self._committed = committed
         if note is NOTHING_COMMITTED and next(self._store.scan(b"j"), None) is not None:
             logger.warning(
@@ -261,8 +251,8 @@ class Partition:
 
     @property
     def committed(self) -> int:
-        """Next input offset, as committed; 0 while that is not known."""
-        return self._committed if self.ready.is_set() else 0
+        """Next input offset, as this worker knows it to be committed; 0 before the first opening."""
+        return self._committed
 
     async def _take_position(self) -> None:
         await self._positions.move_to(self.number, self._committed)

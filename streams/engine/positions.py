@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 
@@ -18,6 +19,20 @@ def check_end(group_id: str, source: TopicPartition, committed: int, end: int) -
             f"group {group_id} has committed offset {committed} of {source.topic} partition {source.partition}, "
             f"which ends at {end}: the topic was recreated or lost records; "
             "to go on from its beginning, delete the group's offsets"
+        )
+
+
+class OffsetWentBack(KafkaError):  # type: ignore[misc]
+    """The group's coordinator answers with less than what was committed; nobody can set that back while the group has
+    members.
+    """
+
+
+def check_not_back(told: int, committed: int) -> None:
+    """Raise OffsetWentBack when the coordinator tells less than what this worker has committed."""
+    if told < committed:
+        raise OffsetWentBack(
+            f"the group's coordinator says offset {told}, and {committed} was committed: it may still be loading"
         )
 
 

@@ -11,23 +11,24 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from mode import Service
 
 from schemas.topics import Topics
+from streams.engine.clients import AdminClient, connected_admin
 from streams.engine.positions import LogLost
 from streams.engine.topics import TopicsChanged, changed_topics
 
 logger = logging.getLogger(__name__)
 
 LOOK_INTERVAL_S: Final = 4.0
-LOOKS_THAT_AGREE: Final = 2
-"""A broker that has just come back may not know all of its topics yet: what is wrong must be so twice."""
 
 
 class TopicWatch(Service):  # type: ignore[misc]
-    """Reports a change of topics, or the loss of what was processed, once."""
+    """Reports a change of topics, or the loss of what was processed, once.
+
+    Two looks in a row must agree on it: a broker that has just come back may not know all of its topics yet.
+    """
 
     mundane_level = "debug"
 
@@ -47,11 +48,11 @@ class TopicWatch(Service):  # type: ignore[misc]
         self._partitions = partitions
         self._check_ends = check_ends
         self._failed = failed
-        self._admin: AIOKafkaAdminClient | None = None
+        self._admin: AdminClient | None = None
 
     @Service.task  # type: ignore[untyped-decorator, unused-ignore]
     async def _watch(self) -> None:
-        found: list[str] = []
+        before = None
         while not self.should_stop:
             await self.sleep(LOOK_INTERVAL_S)
             if self.should_stop:
@@ -62,24 +63,16 @@ class TopicWatch(Service):  # type: ignore[misc]
                 logger.debug("the topics cannot be looked at: %s", type(error).__name__)
                 await self._close()
                 continue
-            if wrong is None:
-                found.clear()
-                continue
-            found.append(str(wrong))
-            if len(found) >= LOOKS_THAT_AGREE and found[-1] == found[-2]:
+            found = None if wrong is None else str(wrong)
+            if wrong is not None and found == before:
                 await self._failed(wrong)
                 return
+            before = found
 
     async def _look(self) -> Exception | None:
         """Return what is wrong now."""
         if self._admin is None:
-            admin = AIOKafkaAdminClient(**self._kafka)
-            try:
-                await admin.start()
-            except BaseException:
-                await admin.close()
-                raise
-            self._admin = admin
+            self._admin = await connected_admin(self._kafka)
         changed = await changed_topics(self._admin, self._topics, self._partitions)
         if changed is not None:
             return TopicsChanged(changed)

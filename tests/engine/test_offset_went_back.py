@@ -9,8 +9,8 @@ from unittest.mock import AsyncMock, MagicMock, Mock
 import pytest
 
 from streams.engine import partition as partition_module
-from streams.engine.partition import OffsetWentBack, Partition
-from streams.engine.positions import Committed
+from streams.engine.partition import Partition
+from streams.engine.positions import Committed, OffsetWentBack
 
 
 async def test_it_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

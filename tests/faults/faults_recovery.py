@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from itertools import pairwise
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -63,6 +64,18 @@ class CommitWatch:
             if all(offset > before[partition] for partition, offset in look.offsets.items()):
                 return look.told_s
         return None
+
+    def longest_pause_s(self, since_s: float, until_s: float) -> float:
+        """The longest time between two moments in which some partition had no commit. For a load that never pauses."""
+        looks = [look for look in self._looks if since_s <= look.told_s <= until_s]
+        moved = dict.fromkeys(range(self._stage.partitions), since_s)
+        longest_s = 0.0
+        for before, look in pairwise(looks):
+            for partition, at_s in moved.items():
+                longest_s = max(longest_s, look.told_s - at_s)
+                if look.offsets[partition] != before.offsets[partition]:
+                    moved[partition] = look.told_s
+        return longest_s
 
     def _watch(self) -> None:
         while not self._ended.is_set():

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from streams.broker import Broker
 from tests.faults.campaign_check import check
-from tests.load.watching import Pauses, Watch
+from tests.faults.faults_recovery import CommitWatch
 from tests.support.corpus import Produced, corpus
 from tests.support.pacing import paced
 from tests.support.stage import Stage, stage_for
@@ -67,22 +67,23 @@ def rolling_restart(stage: Stage, per_second: float, seed: int, say: Callable[[s
             worker.wait_ready()
         background = stack.enter_context(ThreadPoolExecutor(1))
         publishing = background.submit(stage.publish, until_over())
+        watch = stack.enter_context(CommitWatch(stage))
+        stop_s, ready_s = [], []
         try:
             time.sleep(SETTLE_S)
-            quiet = Pauses(stage)
-            with Watch(quiet.look):
+            undisturbed_s = time.monotonic()
+            time.sleep(SETTLE_S)
+            restarting_s = time.monotonic()
+            for number, worker in enumerate(workers):
+                began = time.monotonic()
+                assert worker.sigterm() == 0, worker.last_words()
+                stop_s.append(time.monotonic() - began)
+                worker.start()
+                worker.wait_ready()
+                ready_s.append(time.monotonic() - began)
+                say(f"worker {number}: ended in {stop_s[-1]:.1f} s, ready again after {ready_s[-1]:.1f} s")
                 time.sleep(SETTLE_S)
-            pauses, stop_s, ready_s = Pauses(stage), [], []
-            with Watch(pauses.look):
-                for number, worker in enumerate(workers):
-                    began = time.monotonic()
-                    assert worker.sigterm() == 0, worker.last_words()
-                    stop_s.append(time.monotonic() - began)
-                    worker.start()
-                    worker.wait_ready()
-                    ready_s.append(time.monotonic() - began)
-                    say(f"worker {number}: ended in {stop_s[-1]:.1f} s, ready again after {ready_s[-1]:.1f} s")
-                    time.sleep(SETTLE_S)
+            over_s = time.monotonic()
         finally:
             over = True
         publishing.result()
@@ -93,8 +94,8 @@ def rolling_restart(stage: Stage, per_second: float, seed: int, say: Callable[[s
         assignments = [ASSIGNED.findall(worker.log()) for worker in workers]
     check(stage)
     return Restarts(
-        longest_pause_s=max(pauses.longest_s.values()),
-        quiet_pause_s=max(quiet.longest_s.values()),
+        longest_pause_s=watch.longest_pause_s(restarting_s, over_s),
+        quiet_pause_s=watch.longest_pause_s(undisturbed_s, restarting_s),
         stop_s=stop_s,
         ready_s=ready_s,
         restored=sum(map(sum, restored)),

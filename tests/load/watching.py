@@ -1,10 +1,9 @@
-"""What is watched while a load runs: how long partitions stand still, how much memory a worker takes, its stalls."""
+"""What is watched while a load runs: how much memory a worker takes, and the stalls of its event loop."""
 
 from __future__ import annotations
 
 import math
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
@@ -12,7 +11,6 @@ from typing import Self
 
 import psutil
 
-from tests.support.stage import Stage
 from tests.support.worker import WorkerProcess
 
 LOOK_INTERVAL_S = 0.05
@@ -49,24 +47,6 @@ class Watch:
         self._thread.join()
         if self._error is not None and error is None:
             raise self._error
-
-
-class Pauses:
-    """The longest time that each partition went without a commit, in seconds. For a load that never pauses."""
-
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-        self._last: dict[int, tuple[int | None, float]] = {}
-        self.longest_s: dict[int, float] = {}
-
-    def look(self) -> None:
-        """Ask where the group stands."""
-        now = time.monotonic()
-        for partition, offset in self._stage.committed().items():
-            before, since = self._last.get(partition, (offset, now))
-            self.longest_s[partition] = max(self.longest_s.get(partition, 0.0), now - since)
-            if offset != before or partition not in self._last:
-                self._last[partition] = offset, now
 
 
 class Memory:
