@@ -16,7 +16,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
 .PHONY: venv
 venv: $(STAMP) ## Make the virtual environment .venv with every pinned dependency
@@ -37,14 +37,23 @@ python:
 jars: python
 	@$(PYTHON) -m streams.broker_jars
 
+# The two programs only, into ~/.cache/nps-streams; nothing where both are on the PATH.
+.PHONY: prometheus
+prometheus: python ## The real Prometheus that tests run, from Debian's package, unless it is installed
+	@$(PYTHON) -m tests.support.prometheus_binaries
+
 .PHONY: demo
 demo: jars $(STAMP) ## Kafka, a worker, an hour of simulated survey life sped up, and a live table of it
 	@$(PY) -m streams.cli demo $(ARGS)
 
+# Most tests wait for a broker or a clock. Each process has a broker of its own; with more, those that measure time suffer.
+JOBS ?= 2
+
 .PHONY: test
 test: $(STAMP) ## Every test, on a real Kafka; without Java those that need none (ARGS="-m 'not slow'" for the quick ones)
 	@$(PYTHON) -m streams.broker_jars || test "$$CI" != true
-	@$(PY) -m pytest $(ARGS)
+	@$(PYTHON) -m tests.support.prometheus_binaries || test "$$CI" != true
+	@$(PY) -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: coverage
 coverage: $(STAMP) ## Branch coverage of schemas and rules by their own tests; less than 98 % fails
@@ -52,14 +61,23 @@ coverage: $(STAMP) ## Branch coverage of schemas and rules by their own tests; l
 		--cov=schemas --cov=streams/rules --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=98
 
 .PHONY: check
-check: $(STAMP) ## Lint, format, types, layers, exported schemas, Dockerfile, compose file
+check: $(STAMP) ## Lint, format, types, layers, exported schemas, dashboards, Dockerfile, compose file
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
 	$(PY) -m schemas.export --check
+	$(PY) -m deploy.grafana --check
 	$(VENV)/bin/hadolint deploy/docker/Dockerfile
 	$(VENV)/bin/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+
+.PHONY: dashboards dashboard-preview
+dashboards: $(STAMP) ## Write deploy/grafana/dashboards/*.json from the code beside them
+	@$(PY) -m deploy.grafana
+
+# Kafka, workers, simulated life and Prometheus for some minutes.
+dashboard-preview: jars prometheus $(STAMP) ## Draw docs/images/programme.png from a real Prometheus' answers to the panels
+	@$(PY) -m tests.operations.dashboard_preview $(ARGS)
 
 .PHONY: soak
 soak: jars $(STAMP) ## 1,000,000 responses while a worker is killed again and again, compared with the oracle
@@ -77,8 +95,35 @@ load: jars $(STAMP) ## A rolling restart, a flood, 2,000,000 customers on one wo
 	@$(PY) -m tests.load $(ARGS)
 
 .PHONY: bench
-bench: jars $(STAMP) ## CPU per response of one worker on the whole path
+bench: jars $(STAMP) ## CPU per response of one worker on the whole path, and the floors under it
 	@$(PY) -m tests.bench.cpu $(ARGS)
+
+.PHONY: bench-latency bench-scale bench-restore bench-stages bench-plots bench-skew bench-webhooks
+bench-latency: jars $(STAMP) ## From a response to its event at a subscriber, at several rates
+	@$(PY) -m tests.bench.latency $(ARGS)
+
+bench-scale: jars $(STAMP) ## How the cost grows with customers, segments, partitions and workers
+	@$(PY) -m tests.bench.scale $(ARGS)
+
+bench-restore: jars $(STAMP) ## How fast a worker rebuilds its state from an empty disk
+	@$(PY) -m tests.bench.restore $(ARGS)
+
+bench-webhooks: jars $(STAMP) ## How many webhooks one process delivers to a local receiver
+	@$(PY) -m tests.bench.webhooks $(ARGS)
+
+bench-plots: $(STAMP) ## Draw docs/performance/*.svg from the JSON beside them (each bench takes ARGS="--json FILE")
+	@$(PY) -m tests.bench.plots
+
+bench-skew: $(STAMP) ## How unevenly customers load 12 to 1,024 partitions, by simulation
+	@$(PY) -m tests.bench.skew $(ARGS)
+
+bench-stages: $(STAMP) ## What a response costs by stage, without a broker
+	@$(PY) -m tests.bench.stages $(ARGS)
+
+# Needs a network the first time: the peers are installed and compiled into .cache.
+.PHONY: bench-peers
+bench-peers: jars $(STAMP) ## Kafka Streams, Quix Streams and stock Faust beside this processor, on the same responses
+	@$(PY) -m tests.bench.peers.run $(ARGS)
 
 COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links
@@ -87,7 +132,12 @@ COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 
 lock: $(STAMP) ## Write requirements*.txt anew from pyproject.toml (ARGS=--upgrade takes the newest versions)
 	$(COMPILE) $(ARGS) pyproject.toml --output-file requirements.txt
 	$(COMPILE) $(ARGS) pyproject.toml --extra dev --constraints requirements.txt --output-file requirements-dev.txt
+	$(COMPILE) tests/bench/peers/requirements-quix.in --output-file tests/bench/peers/requirements-quix.txt
 	$(COMPILE) --group build --constraints requirements-dev.txt --output-file requirements-build.txt
+
+.PHONY: dist
+dist: $(STAMP) ## Build the wheel and the sdist into dist
+	@$(PY) -m hatchling build
 
 .PHONY: sbom
 sbom: $(STAMP) ## Write what an installation consists of to dist/sbom.cdx.json (CycloneDX)

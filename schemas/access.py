@@ -10,6 +10,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple
 
+from schemas.intake import DOORS
 from schemas.topics import Topics
 
 
@@ -57,11 +58,12 @@ class Roles:
     def worker(self, *, creates_topics: bool) -> tuple[Right, ...]:
         """Return what `nps worker` needs; `creates_topics` is NPS_CREATE_TOPICS and only matters until they exist."""
         topics = self._topics
-        rights = [_topic(Operation.READ, topics.responses, "processes them; commits its place in them")]
-        rights += [_topic(Operation.WRITE, name, "publishes") for name in (topics.dead_letter, *topics.events)]
+        rights = [_topic(Operation.READ, name, "processes them; commits its place in them") for name in topics.inputs]
+        rights += [_topic(Operation.WRITE, name, "publishes") for name in (*topics.dead_letters, *topics.events)]
         for name, why in (
             (topics.journeys, "its memory of customers"),
             (topics.segment_counts, "its counts, and those of the other workers"),
+            (topics.case_counts, "the same of cases"),
             (topics.segment_scores, "publishes; reads what another worker published before"),
         ):
             rights += [_topic(Operation.READ, name, why), _topic(Operation.WRITE, name, why)]
@@ -93,10 +95,11 @@ class Roles:
         return tuple(rights)
 
     def crm(self, group_id: str) -> tuple[Right, ...]:
-        """Return what a consumer of the events needs; `group_id` is its own."""
+        """Return what a CRM needs; `group_id` is its own."""
         return (
             *(_topic(Operation.READ, name, "reads events") for name in self._topics.events),
             Right(Operation.READ, Resource.GROUP, group_id, False, "commits its place"),
+            _topic(Operation.WRITE, self._topics.follow_ups, "reports follow-ups"),
         )
 
     def operator(self) -> tuple[Right, ...]:
@@ -108,15 +111,46 @@ class Roles:
             Right(Operation.DESCRIBE, Resource.GROUP, self._group_id, False, "members and lag"),
         )
 
-    def dead_letters(self, *, replays: bool = False) -> tuple[Right, ...]:
-        """Return what `nps dead-letters list` needs, and with `replays` what `nps dead-letters replay` does."""
-        rights = [_topic(Operation.READ, self._topics.dead_letter, "reads the original records")]
+    def dead_letters(self, *, replays: bool = False, follow_ups: bool = False) -> tuple[Right, ...]:
+        """Return what `nps dead-letters list` needs, and with `replays` what `nps dead-letters replay` does; with
+        `follow_ups` for those of follow-ups.
+        """
+        letters, topic = self._topics.dead_letters[follow_ups], self._topics.inputs[follow_ups]
+        rights = [_topic(Operation.READ, letters, "reads the original records")]
         if replays:
-            rights.append(_topic(Operation.WRITE, self._topics.responses, "publishes them again"))
+            rights.append(_topic(Operation.WRITE, topic, "publishes them again"))
             rights.append(
                 Right(Operation.READ, Resource.GROUP, f"{self._group_id}-dead-letter-replay", False, "keeps its place")
             )
         return tuple(rights)
+
+    def webhooks(self, *, creates_topics: bool = False) -> tuple[Right, ...]:
+        """Return what `nps webhooks run` needs, which reads the events and keeps what could not be delivered."""
+        rights = [_topic(Operation.READ, name, "reads events") for name in self._topics.events]
+        rights.append(_topic(Operation.WRITE, self._topics.webhook_dead_letter, "keeps what no endpoint took"))
+        rights.append(Right(Operation.READ, Resource.GROUP, self.webhook_groups, True, "keeps each endpoint's place"))
+        if creates_topics:
+            name = self._topics.webhook_dead_letter
+            rights.append(_topic(Operation.CREATE, name, "creates it where it is missing (NPS_CREATE_TOPICS)"))
+        return tuple(rights)
+
+    def webhooks_replay(self) -> tuple[Right, ...]:
+        """Return what `nps webhooks replay` needs."""
+        name = self._topics.webhook_dead_letter
+        return (
+            _topic(Operation.READ, name, "reads what no endpoint took"),
+            _topic(Operation.WRITE, name, "keeps what an endpoint refuses again"),
+            Right(Operation.READ, Resource.GROUP, self.webhook_groups, True, "keeps each endpoint's place"),
+        )
+
+    def intake(self) -> tuple[Right, ...]:
+        """Return what `nps intake` needs."""
+        return tuple(_topic(Operation.WRITE, door.topic(self._topics), "publishes what it is sent") for door in DOORS)
+
+    @property
+    def webhook_groups(self) -> str:
+        """What the groups of all endpoints begin with."""
+        return f"{self._group_id}-webhooks-"
 
     @property
     def transactional_ids(self) -> str:

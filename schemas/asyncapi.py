@@ -10,9 +10,17 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from schemas import dead_letters
-from schemas.events import EVENT_MODELS, EVENT_TYPES, PASSIVE_DETECTED, PASSIVE_WITHDRAWN, SCORE_CHANGED, schema_id
+from schemas.events import (
+    EVENT_MODELS,
+    EVENT_TYPES,
+    FOLLOW_UP_OVERDUE,
+    PASSIVE_DETECTED,
+    PASSIVE_WITHDRAWN,
+    SCORE_CHANGED,
+    schema_id,
+)
 from schemas.fields import UTC_INSTANT
-from schemas.json_schema import RESPONSE, SCORE_ROW, file_name
+from schemas.json_schema import FOLLOW_UP, RESPONSE, SCORE_ROW, file_name
 from schemas.topics import Topics, TopicSpec
 
 Document: TypeAlias = dict[str, Any]
@@ -28,7 +36,7 @@ class _Channel(NamedTuple):
     name: str
     topic: str
     action: str
-    """From this application's side: it receives responses and sends the rest."""
+    """From this application's side: it receives responses and follow-ups and sends the rest."""
     summary: str
     messages: tuple[str, ...]
 
@@ -44,9 +52,9 @@ def document(version: str) -> Document:
         "info": {
             "title": "nps-streams",
             "version": version,
-            "description": "Survey responses in; passive customers, score changes and rolling Net Promoter Scores out, "
-            "exactly once. Consumers read with `isolation.level=read_committed`. Topic names are those under the "
-            "default prefix `nps.`.",
+            "description": "Survey responses and follow-ups in; passive customers, score changes and rolling Net "
+            "Promoter Scores out, exactly once. Consumers read with `isolation.level=read_committed`. Topic names are "
+            "those under the default prefix `nps.`.",
             "license": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
         },
         "defaultContentType": "application/json",
@@ -67,7 +75,15 @@ def document(version: str) -> Document:
 def _channels(topics: Topics) -> tuple[_Channel, ...]:
     return (
         _Channel("responses", topics.responses, "receive", "Survey responses and erasures.", ("response", "erasure")),
+        _Channel("followUps", topics.follow_ups, "receive", "What was done about passive customers.", ("followUp",)),
         _Channel("deadLetter", topics.dead_letter, "send", "Records that are no response.", ("deadLetter",)),
+        _Channel(
+            "followUpsDeadLetter",
+            topics.follow_ups_dead_letter,
+            "send",
+            "Records that are no follow-up, or about nobody known.",
+            ("deadLetter",),
+        ),
         _Channel(
             "passiveDetected", topics.passive_detected, "send", "A passive customer was found.", ("passiveDetected",)
         ),
@@ -84,6 +100,13 @@ def _channels(topics: Topics) -> tuple[_Channel, ...]:
             "send",
             "A detection no longer stands.",
             ("passiveWithdrawn",),
+        ),
+        _Channel(
+            "followUpOverdue",
+            topics.follow_up_overdue,
+            "send",
+            "Nobody has contacted a passive customer in time.",
+            ("followUpOverdue",),
         ),
         _Channel("segmentScores", topics.segment_scores, "send", "Rolling scores per segment.", ("scoreRow",)),
     )
@@ -112,6 +135,7 @@ def _messages() -> Document:
         "erasure": _message(
             "Erasure", "The customer's id (or the anonymous response's), UTF-8.", payload={"type": "null"}
         ),
+        "followUp": _message("Follow-up", f"{customer} Partitioned by murmur2.", payload=_schema(FOLLOW_UP)),
         "deadLetter": {
             **_message("Dead letter", "The original's, byte for byte."),
             "contentType": "application/octet-stream",
@@ -120,6 +144,7 @@ def _messages() -> Document:
         "passiveDetected": _event("Passive detected", PASSIVE_DETECTED, customer),
         "scoreChanged": _event("Score changed", SCORE_CHANGED, customer),
         "passiveWithdrawn": _event("Passive withdrawn", PASSIVE_WITHDRAWN, customer),
+        "followUpOverdue": _event("Follow-up overdue", FOLLOW_UP_OVERDUE, customer),
         "scoreRow": _message("Score row", 'JSON array text ["survey","segment","window"].', payload=_schema(SCORE_ROW)),
     }
 
@@ -158,7 +183,7 @@ def _cloud_event_headers(event_type: str) -> Document:
             **_TEXT,
             "format": "date-time",
             "pattern": UTC_INSTANT,
-            "description": "The responded_at; of a withdrawal, the latest response's.",
+            "description": "The responded_at; of a withdrawal, the latest response's; of an overdue case, its due_at.",
         },
         "ce_subject": {**_TEXT, "description": "The customer_id."},
         "ce_partitionkey": {**_TEXT, "description": "The customer_id."},

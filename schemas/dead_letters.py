@@ -1,4 +1,4 @@
-"""Dead letters: records that are no response, kept byte for byte, and the headers that say why.
+"""Dead letters: records that are no response, or no follow-up, kept byte for byte, and the headers that say why.
 
 The headers are appended to the record's own. A record that was dead-lettered, replayed and dead-lettered again has
 them twice: the last value counts.
@@ -20,11 +20,13 @@ class Reason(StrEnum):
     INVALID_JSON = "invalid_json"
     """Not JSON, or not UTF-8; also a byte order mark, a lone surrogate, nesting beyond the parser's depth."""
     INVALID_RESPONSE = "invalid_response"
-    """JSON that breaks the contract of a response."""
+    """JSON that breaks the contract of a response, or on the topic of follow-ups that of a follow-up."""
     KEY_MISMATCH = "key_mismatch"
     """The key is missing, or is not the customer's (of an anonymous response, the response's) id."""
     FROM_FUTURE = "from_future"
-    """`responded_at` is more than 5 minutes after the record's timestamp."""
+    """`responded_at` (`occurred_at`) is more than 5 minutes after the record's timestamp."""
+    UNKNOWN_CASE = "unknown_case"
+    """A follow-up that is about no case and no response that is known."""
 
 
 REASON_HEADER: Final = "nps.error.reason"
@@ -40,6 +42,7 @@ CLASS_NAMES: Final[dict[str, str]] = {
     Reason.INVALID_RESPONSE: "nps.error.InvalidResponse",
     Reason.KEY_MISMATCH: "nps.error.KeyMismatch",
     Reason.FROM_FUTURE: "nps.error.FromFuture",
+    Reason.UNKNOWN_CASE: "nps.error.UnknownCase",
 }
 """What `__connect.errors.exception.class.name` says: one stable name per reason, for tools made for Kafka Connect."""
 

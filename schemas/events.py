@@ -1,8 +1,8 @@
-"""The three events that a CRM reads: CloudEvents 1.0 in Kafka's binary mode, each a flat object of scalars.
+"""The events that a CRM reads: CloudEvents 1.0 in Kafka's binary mode, each a flat object of scalars.
 
-Every field is always there, null when unknown; the fields' order is the order on the wire. Beside them a detection
-and a score change have `segment_<name>` for each segment of the response, and nothing else. A later release may add
-fields, which readers ignore; one that is there keeps its name, its type and its meaning.
+Every field is always there, null when unknown; the fields' order is the order on the wire. Beside them all but a
+withdrawal have `segment_<name>` for each segment of the response (of an overdue case, of when it opened), and nothing
+else. A later release may add fields, which readers ignore; one that is there keeps its name, its type and its meaning.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from schemas.fields import (
     SEGMENT_NAME,
     AccountId,
+    Action,
     Category,
     Comment,
     Csat,
@@ -36,7 +37,8 @@ from schemas.times import format_rfc3339
 PASSIVE_DETECTED: Final = "nps.passive-detected.v1"
 SCORE_CHANGED: Final = "nps.score-changed.v1"
 PASSIVE_WITHDRAWN: Final = "nps.passive-withdrawn.v1"
-EVENT_TYPES: Final = (PASSIVE_DETECTED, SCORE_CHANGED, PASSIVE_WITHDRAWN)
+FOLLOW_UP_OVERDUE: Final = "nps.follow-up-overdue.v1"
+EVENT_TYPES: Final = (PASSIVE_DETECTED, SCORE_CHANGED, PASSIVE_WITHDRAWN, FOLLOW_UP_OVERDUE)
 
 ERASED: Final = "erased"
 """Stands for the revision in the id of an event that an erasure causes."""
@@ -51,7 +53,7 @@ SegmentField: TypeAlias = Annotated[str, Field(pattern=f"^segment_{SEGMENT_NAME}
 
 
 class _Event(BaseModel):
-    """What all three begin with."""
+    """What all begin with."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", use_attribute_docstrings=True)
     type: ClassVar[str]
@@ -110,6 +112,14 @@ class PassiveDetected(_EventWithSegments):
     """Satisfaction, 1 to 5."""
     customer_since: CustomerSince | None
     """The date on which the customer became one."""
+    recommended_action: Action | None
+    """What to do, by the playbook: it goes by why the customer is passive, and by the score."""
+    follow_up_question: Annotated[str, Field(max_length=500)] | None
+    """What to ask, by the playbook, in the customer's language."""
+    follow_up_due_at: Instant | None
+    """Until when the customer is to be contacted; null when no time is set."""
+    case_opened_at: Instant | None
+    """The `detected_at` of the first detection of the case that this belongs to."""
 
 
 class ScoreChanged(_EventWithSegments):
@@ -146,6 +156,18 @@ class ScoreChanged(_EventWithSegments):
     """What the customer wrote."""
     language: Language | None
     """The comment's language."""
+    case_opened_at: Instant | None
+    """When the case opened that this ends; null when there was none."""
+    first_contacted_at: Instant | None
+    """When somebody first spoke with the customer; null when nobody did."""
+    days_from_contact: float | None
+    """Days, with fraction, from `first_contacted_at` to `responded_at`; negative when the answer came first."""
+    follow_up_id: ResponseId | None
+    """The follow-up that was the last contact."""
+    follow_up_action: Action | None
+    """What was done last."""
+    reason: ReasonGiven | None
+    """Why the customer was passive: as given, else as learned."""
 
 
 class PassiveWithdrawn(_Event):
@@ -162,10 +184,39 @@ class PassiveWithdrawn(_Event):
     """The customer's category now; null after an erasure."""
 
 
-EVENT_MODELS: Final[dict[str, type[PassiveDetected] | type[ScoreChanged] | type[PassiveWithdrawn]]] = {
+class FollowUpOverdue(_EventWithSegments):
+    """Nobody has contacted a passive customer in time."""
+
+    model_config = ConfigDict(title="Follow-up overdue")
+    type: ClassVar[str] = FOLLOW_UP_OVERDUE
+
+    account_id: AccountId | None
+    """The account that the customer belongs to."""
+    detected_event_id: EventId
+    """The case's newest detection."""
+    score: Annotated[int, Field(ge=7, le=8)]
+    """The answer with which the case opened."""
+    near_promoter: bool
+    """Whether that is an 8."""
+    opened_at: Instant
+    """When the case opened: the `detected_at` of its first detection."""
+    due_at: Instant
+    """Until when the customer was to be contacted."""
+    hours_overdue: Annotated[float, Field(ge=0)]
+    """Hours, with fraction, from `due_at` to when this was found."""
+    reason: ReasonGiven | None
+    """Why the customer is passive: as given, else as learned."""
+    recommended_action: Action
+    """What to do, by the playbook."""
+
+
+EVENT_MODELS: Final[
+    dict[str, type[PassiveDetected] | type[ScoreChanged] | type[PassiveWithdrawn] | type[FollowUpOverdue]]
+] = {
     PASSIVE_DETECTED: PassiveDetected,
     SCORE_CHANGED: ScoreChanged,
     PASSIVE_WITHDRAWN: PassiveWithdrawn,
+    FOLLOW_UP_OVERDUE: FollowUpOverdue,
 }
 
 NAMESPACE: Final = uuid5(NAMESPACE_URL, "urn:nps-streams")
@@ -178,7 +229,8 @@ def event_id(event_type: str, survey_id: str, customer_id: str, response_id: str
     """Return the id of what happened at one revision of one response: the same inputs, the same id, for ever.
 
     A UUID of version 5 of the five joined by U+001F, which no identifier can hold. `response_id` and `revision` are the
-    arriving record's; of an erasure, the latest response's id and `ERASED`.
+    arriving record's; of an erasure, the latest response's id and `ERASED`; of a follow-up that is overdue, those that
+    the case's first detection was made of.
     """
     name = f"{event_type}\x1f{survey_id}\x1f{customer_id}\x1f{response_id}\x1f{revision}"
     digest = sha1(_NAMESPACE_BYTES + name.encode(), usedforsecurity=False).hexdigest()
@@ -191,6 +243,7 @@ def schema_id(name: str) -> str:
 
 
 _DATA_SCHEMAS: Final = {event_type: schema_id(event_type).encode() for event_type in EVENT_TYPES}
+_ENCODED: Final = {event_type: event_type.encode() for event_type in EVENT_TYPES}
 
 
 def cloud_event_headers(
@@ -206,7 +259,7 @@ def cloud_event_headers(
         ("ce_specversion", b"1.0"),
         ("ce_id", id.encode()),
         ("ce_source", source.encode()),
-        ("ce_type", event_type.encode()),
+        ("ce_type", _ENCODED[event_type]),
         ("ce_time", format_rfc3339(time_us).encode()),
         ("ce_subject", customer),
         ("ce_partitionkey", customer),

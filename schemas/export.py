@@ -1,4 +1,4 @@
-"""Writes the JSON Schemas and the AsyncAPI document into this package: `python -m schemas.export [--check]`.
+"""Writes the JSON Schemas, AsyncAPI and OpenAPI documents into this package: `python -m schemas.export [--check]`.
 
 `--check` writes nothing and fails, naming the files, when a committed one is not what the code says.
 """
@@ -14,6 +14,7 @@ from typing import Final
 
 import yaml
 
+from schemas import openapi
 from schemas.asyncapi import document
 from schemas.json_schema import file_name, json_schemas
 
@@ -39,6 +40,7 @@ def exported() -> dict[str, str]:
     files["asyncapi.yaml"] = head + yaml.dump(
         document(DOCUMENT_VERSION), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120
     )
+    files["openapi.json"] = json.dumps(openapi.document(), indent=2, ensure_ascii=False) + "\n"
     return files
 
 

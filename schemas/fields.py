@@ -44,6 +44,10 @@ ReasonGiven: TypeAlias = Literal[
     "expectations_met", "no_major_problems", "indifferent", "needs_more_time", "value_for_price"
 ]
 """Why somebody is passive, in the survey's own words."""
+Action: TypeAlias = Literal[
+    "personal_follow_up", "tailored_offer", "product_improvement", "incentive", "follow_up_question", "other"
+]
+"""What is done about a passive customer."""
 
 
 def _text(lowest: int, highest: int) -> Any:
@@ -70,6 +74,8 @@ EventId: TypeAlias = Annotated[
     ),
 ]
 """A UUID of version 5, in lower case."""
+EventIdGiven: TypeAlias = Annotated[str, _text(1, 128)]
+"""An event's id as others send it back: any text, for one that we never gave is just not known."""
 
 
 class _Rfc3339:

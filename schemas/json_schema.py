@@ -17,12 +17,14 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue
 
 from schemas.events import EVENT_MODELS, SegmentField, schema_id
+from schemas.follow_up import FollowUp
 from schemas.response import SurveyResponse
 from schemas.scores import ScoreRow
 
 JsonSchema: TypeAlias = dict[str, Any]
 
 RESPONSE: Final = "nps.response.v1"
+FOLLOW_UP: Final = "nps.follow-up.v1"
 SCORE_ROW: Final = "nps.score-row.v1"
 
 
@@ -40,6 +42,7 @@ class SchemaSource(NamedTuple):
 
 SOURCES: Final[Mapping[str, SchemaSource]] = {
     RESPONSE: SchemaSource(SurveyResponse, "validation"),
+    FOLLOW_UP: SchemaSource(FollowUp, "validation"),
     **{name: SchemaSource(model, "serialization") for name, model in EVENT_MODELS.items()},
     SCORE_ROW: SchemaSource(ScoreRow, "serialization"),
 }

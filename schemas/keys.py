@@ -78,6 +78,18 @@ def parse_journey_key(key: bytes) -> JourneyKey:
     raise ValueError(f"journey key: its first part must be one of {', '.join(_KINDS)}")
 
 
+def journey_kind(key: bytes) -> JourneyKind | None:
+    """Return whose state a key names; None unless it is, byte for byte, what `journey_key` writes."""
+    try:
+        parts = _decode_strings(key)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    if len(parts) != 3 or _encode(parts) != key:
+        return None
+    kind = parts[0]
+    return kind if kind in _KINDS else None  # type: ignore[return-value]
+
+
 def parse_counts_key(key: bytes) -> CountsKey:
     """Read what `counts_key` wrote; `ValueError` names what is wrong."""
     survey_id, segment, day = _parts(key, "counts key")

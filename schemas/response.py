@@ -1,16 +1,14 @@
 """A survey response as publishers write it, and the one door through which a record becomes one.
 
-`accept` decides everything that can make a record a dead letter. It runs for every record: the model's validator
-reads the bytes itself, and whatever needs a second look is looked at only then.
+`accept` decides everything that can make a record a dead letter. It runs for every record; most are read without the
+model: see `quick_reading`.
 """
 
 from __future__ import annotations
 
-import re
-from typing import Any, Final
+from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails, from_json, to_json
+from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.dead_letters import Reason
 from schemas.fields import (
@@ -28,10 +26,10 @@ from schemas.fields import (
     Segments,
     SurveyId,
 )
+from schemas.quick_reading import QuickReader
+from schemas.reading import MAX_AHEAD_US, MAX_VALUE_BYTES, Reader, Rejected
 
-MAX_VALUE_BYTES: Final = 65_536
-MAX_AHEAD_US: Final = 5 * 60 * 1_000_000
-"""How far `responded_at` may be after the record's timestamp."""
+__all__ = ["MAX_AHEAD_US", "MAX_VALUE_BYTES", "RULES", "Rejected", "SurveyResponse", "accept", "erased_id"]
 
 
 class SurveyResponse(BaseModel):
@@ -70,38 +68,37 @@ class SurveyResponse(BaseModel):
     """The date on which the customer became one."""
 
 
-class Rejected(Exception):
-    """A record that is no response.
-
-    `reason` goes into `nps.error.reason` and the metrics; `message` is one sentence that names the field and the rule
-    and never holds a value of the record; `field` is the field's name, None when it is the record as a whole.
-    """
-
-    def __init__(self, reason: Reason, message: str, field: str | None = None) -> None:
-        super().__init__(message)
-        self.reason: Final = reason
-        self.message: Final = message
-        self.field: Final = field
-
-
-_CAPITAL_N: Final = ord("N")
-_CAPITAL_I: Final = ord("I")
-_LONG_DIGITS: Final = re.compile(rb"([0-9]{4300})[0-9]+")
-"""Python converts no longer integers, so neither does the parser: see `_parse`."""
-_validate_json: Final = SurveyResponse.__pydantic_validator__.validate_json
+_PLAIN_TEXT: Final = "without control characters"
+RULES: Final[dict[str, str]] = {
+    "response_id": f"a string of 1 to 128 characters {_PLAIN_TEXT}",
+    "customer_id": f"a string of 1 to 256 characters {_PLAIN_TEXT}, or null",
+    "survey_id": f"a string of 1 to 128 characters {_PLAIN_TEXT}",
+    "score": "an integer from 0 to 10, written without fraction, exponent or quotes",
+    "responded_at": "an RFC 3339 date-time with seconds and an offset or Z, in the years 1 to 9999",
+    "revision": "an integer from 0 to 9007199254740991",
+    "segments": "an object of at most 8 entries",
+    "comment": "a string of at most 4000 characters, or null",
+    "language": "a language tag of at most 35 characters, such as nb-NO, or null",
+    "reason": "one of expectations_met, no_major_problems, indifferent, needs_more_time, value_for_price, or null",
+    "csat": "an integer from 1 to 5, or null",
+    "account_id": f"a string of 1 to 128 characters {_PLAIN_TEXT}, or null",
+    "customer_since": "a date YYYY-MM-DD, or null",
+}
+"""What each field must be, as dead letters say it."""
+_SEGMENT_NAME_RULE: Final = "a name must match [a-z][a-z0-9_]{0,31} and not be all"
+_SEGMENT_VALUE_RULE: Final = f"a value must be a string of 1 to 64 characters {_PLAIN_TEXT}"
+_read_quickly: Final = QuickReader(SurveyResponse).read
+_read: Final = Reader(SurveyResponse, RULES, (_SEGMENT_NAME_RULE, _SEGMENT_VALUE_RULE)).read
 
 
 def accept(key: bytes | None, value: bytes, record_time_ms: int) -> SurveyResponse:
-    """Read a record of the responses topic whose value is not null; `Rejected` with the first reason that holds."""
+    """Read a record of the responses topic whose value is not null; `Rejected` with the first reason that holds.
+
+    What is returned has the attributes of a `SurveyResponse`; it need not be one, and its `segments` are shared.
+    """
     if len(value) > MAX_VALUE_BYTES:
         raise Rejected(Reason.TOO_LARGE, f"the value has more than {MAX_VALUE_BYTES} bytes")
-    try:
-        # NaN and Infinity are no JSON, but the parser takes them. One byte is far quicker to look for than three.
-        if (_CAPITAL_N in value and value.find(b"NaN") >= 0) or (_CAPITAL_I in value and value.find(b"Infinity") >= 0):
-            _parse(value)
-        response: SurveyResponse = _validate_json(value)
-    except ValidationError as error:
-        response = _read_again(value, error)
+    response: SurveyResponse = _read_quickly(value) or _read(value)
     owner = response.customer_id
     if owner is None:
         owner = response.response_id
@@ -127,63 +124,3 @@ def erased_id(key: bytes | None) -> str | None:
         return key.decode() or None
     except UnicodeDecodeError:
         return None
-
-
-def _read_again(value: bytes, first: ValidationError) -> SurveyResponse:
-    """Decide about a value that the quick reading refused.
-
-    That reading looks at every entry of a JSON object. Where a name repeats, only the last one counts, so an earlier
-    one that breaks a rule does not matter: read again what is left of the value once each name is there once.
-    """
-    parsed = _parse(value)
-    if not isinstance(parsed, dict):
-        raise Rejected(Reason.INVALID_RESPONSE, "the value must be a JSON object") from first
-    try:
-        response: SurveyResponse = _validate_json(to_json(parsed))
-    except ValidationError as error:
-        details = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        raise Rejected(Reason.INVALID_RESPONSE, _sentence(details), str(details["loc"][0])) from None
-    return response
-
-
-def _parse(value: bytes) -> Any:
-    """Parse by the letter of RFC 8259, the last of a repeated name winning; `Rejected` (`invalid_json`)."""
-    try:
-        return from_json(value, allow_inf_nan=False)
-    except ValueError as error:
-        # A number of any length is JSON. Cut to 4,300 digits it is as far outside every rule as it was before.
-        shortened = _LONG_DIGITS.sub(rb"\1", value)
-        if len(shortened) < len(value):
-            return _parse(shortened)
-        raise Rejected(Reason.INVALID_JSON, f"the value is not JSON in UTF-8: {error}") from None
-
-
-_PLAIN_TEXT: Final = "without control characters"
-RULES: Final[dict[str, str]] = {
-    "response_id": f"a string of 1 to 128 characters {_PLAIN_TEXT}",
-    "customer_id": f"a string of 1 to 256 characters {_PLAIN_TEXT}, or null",
-    "survey_id": f"a string of 1 to 128 characters {_PLAIN_TEXT}",
-    "score": "an integer from 0 to 10, written without fraction, exponent or quotes",
-    "responded_at": "an RFC 3339 date-time with seconds and an offset or Z, in the years 1 to 9999",
-    "revision": "an integer from 0 to 9007199254740991",
-    "segments": "an object of at most 8 entries",
-    "comment": "a string of at most 4000 characters, or null",
-    "language": "a language tag of at most 35 characters, such as nb-NO, or null",
-    "reason": "one of expectations_met, no_major_problems, indifferent, needs_more_time, value_for_price, or null",
-    "csat": "an integer from 1 to 5, or null",
-    "account_id": f"a string of 1 to 128 characters {_PLAIN_TEXT}, or null",
-    "customer_since": "a date YYYY-MM-DD, or null",
-}
-"""What each field must be, as dead letters say it. Pydantic's own messages may quote the input; these cannot."""
-_SEGMENT_NAME_RULE: Final = "a name must match [a-z][a-z0-9_]{0,31} and not be all"
-_SEGMENT_VALUE_RULE: Final = f"a value must be a string of 1 to 64 characters {_PLAIN_TEXT}"
-
-
-def _sentence(details: ErrorDetails) -> str:
-    """Say which field breaks which rule."""
-    field = str(details["loc"][0])
-    if details["type"] == "missing":
-        return f"{field} is required: {RULES[field]}"
-    if len(details["loc"]) > 1:
-        return f"{field}: {_SEGMENT_NAME_RULE if details['loc'][-1] == '[key]' else _SEGMENT_VALUE_RULE}"
-    return f"{field} must be {RULES[field]}"

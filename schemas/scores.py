@@ -53,3 +53,7 @@ class ScoreRow(BaseModel):
     """Responses with a satisfaction."""
     small_sample: bool
     """Whether there are fewer than 30 responses."""
+    answered: Count
+    """Responses whose customer somebody has contacted about them."""
+    answered_share: Annotated[float, Field(ge=0, le=1)] | None
+    """Answered / responses."""

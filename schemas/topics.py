@@ -68,20 +68,40 @@ class Topics:
         self.prefix: Final = prefix
         self.responses: Final = f"{prefix}responses"
         self.dead_letter: Final = f"{prefix}responses.dead-letter"
+        self.webhook_dead_letter: Final = f"{prefix}webhooks.dead-letter"
         self.passive_detected: Final = f"{prefix}passive-detected"
         self.score_changed: Final = f"{prefix}score-changed"
         self.passive_withdrawn: Final = f"{prefix}passive-withdrawn"
+        self.follow_ups: Final = f"{prefix}follow-ups"
+        self.follow_ups_dead_letter: Final = f"{prefix}follow-ups.dead-letter"
+        self.follow_up_overdue: Final = f"{prefix}follow-up-overdue"
         self.segment_scores: Final = f"{prefix}segment-scores"
         self.journeys: Final = f"{prefix}internal.journeys"
         self.segment_counts: Final = f"{prefix}internal.segment-counts"
+        self.case_counts: Final = f"{prefix}internal.case-counts"
 
     @property
-    def events(self) -> tuple[str, str, str]:
-        """The three topics that a CRM reads."""
-        return self.passive_detected, self.score_changed, self.passive_withdrawn
+    def inputs(self) -> tuple[str, str]:
+        """What workers read: of both, the partition of a number is processed by one of them."""
+        return self.responses, self.follow_ups
+
+    @property
+    def dead_letters(self) -> tuple[str, str]:
+        """Where what is refused of each input goes."""
+        return self.dead_letter, self.follow_ups_dead_letter
+
+    @property
+    def changelogs(self) -> tuple[str, str, str]:
+        """What workers restore their state from."""
+        return self.journeys, self.segment_counts, self.case_counts
+
+    @property
+    def events(self) -> tuple[str, str, str, str]:
+        """The topics that a CRM reads."""
+        return self.passive_detected, self.score_changed, self.passive_withdrawn, self.follow_up_overdue
 
     def all(self) -> tuple[TopicSpec, ...]:
-        """Return every topic's specification, the input first."""
+        """Return every topic's specification, the inputs first."""
         return (
             _delete(
                 self.responses,
@@ -89,11 +109,15 @@ class Topics:
                 "response (JSON); null erases the customer",
                 _INPUT,
             ),
-            _delete(
-                self.dead_letter,
-                "the original's, byte for byte",
-                "the original's, byte for byte; why is in the headers",
-                {**_OUTPUT, "max.message.bytes": str(DEAD_LETTER_MAX_BYTES)},
+            _delete(self.follow_ups, "customer_id", "follow-up (JSON)", _INPUT),
+            *(
+                _delete(
+                    name,
+                    "the original's, byte for byte",
+                    "the original's, byte for byte; why is in the headers",
+                    {**_OUTPUT, "max.message.bytes": str(DEAD_LETTER_MAX_BYTES)},
+                )
+                for name in self.dead_letters
             ),
             *(_delete(name, "customer_id", "CloudEvent (JSON)", _OUTPUT) for name in self.events),
             _compact(self.segment_scores, '["survey","segment","window"]', "score row (JSON)", single=True),
@@ -106,6 +130,22 @@ class Topics:
                 self.segment_counts,
                 '["survey","segment","YYYY-MM-DD"]',
                 "this partition's counts of that UTC day",
+            ),
+            _compact(
+                self.case_counts,
+                '["survey","segment","YYYY-MM-DD"]',
+                "this partition's counts of the cases that opened on that UTC day",
+            ),
+        )
+
+    def of_webhooks(self) -> tuple[TopicSpec, ...]:
+        """Return what `nps webhooks` needs beside the events. No worker does, so `all` leaves it out."""
+        return (
+            _delete(
+                self.webhook_dead_letter,
+                "the event's: customer_id",
+                "the event's, byte for byte; endpoint and cause are in the headers",
+                {**_OUTPUT, "max.message.bytes": str(DEAD_LETTER_MAX_BYTES)},
             ),
         )
 

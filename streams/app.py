@@ -24,7 +24,7 @@ from mode import Service
 from prometheus_client import CollectorRegistry
 
 from schemas.access import Roles
-from schemas.times import US_PER_DAY
+from schemas.times import US_PER_DAY, US_PER_HOUR
 from schemas.topics import Topics
 from streams.engine.access import check_access
 from streams.engine.app import ProcessorApp
@@ -38,10 +38,13 @@ from streams.http.endpoints import Endpoints
 from streams.http.server import CannotListen, HttpServer
 from streams.logs import configure_logging
 from streams.metrics import Metrics
+from streams.rules.counts import HOURS_A_DAY
 from streams.rules.decisions import RulesConfig
+from streams.rules.windows import Window
 from streams.scoreboard.board import Scoreboard
 from streams.scoreboard.publisher import ScorePublisher
 from streams.scoreboard.reader import CountsReader
+from streams.scoreboard.table import CASES
 from streams.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -64,17 +67,22 @@ class Worker:
         topics = Topics(settings.topic_prefix)
         config = engine_config(settings, topics, partitions, instance_id, probe)
         scoreboard = Scoreboard(settings.windows, partitions, lambda: time.time_ns() // 1000)
-        metrics = Metrics(CollectorRegistry(), scoreboard, version("nps-streams"))
-        self.app = ProcessorApp(config, metrics, scoreboard)
+        kept = Window("kept", (settings.counts_retention_days + 1) * HOURS_A_DAY)
+        cases = Scoreboard((*settings.windows, kept), partitions, lambda: time.time_ns() // 1000, CASES)
+        metrics = Metrics(CollectorRegistry(), scoreboard, cases, version("nps-streams"), settings.state_dir)
+        self.app = ProcessorApp(config, metrics, scoreboard, cases)
         metrics.attach(self.app.engine)
         token = settings.http_token.get_secret_value() if settings.http_token is not None else None
-        endpoints = Endpoints(scoreboard, self.app.engine, metrics.render, token)
+        endpoints = Endpoints(scoreboard, cases, self.app.engine, metrics.render, token)
         beacon = self.app.beacon  # what makes a service crash ends the worker
         reader = CountsReader(scoreboard, config.kafka, topics.segment_counts, partitions, beacon=beacon)
         scoreboard.attach(reader)
+        case_reader = CountsReader(cases, config.kafka, topics.case_counts, partitions, beacon=beacon)
+        cases.attach(case_reader)
         self._services: tuple[Service, ...] = (
             HttpServer(settings.http_host, settings.http_port, endpoints.by_path(), beacon=beacon),
             reader,
+            case_reader,
             EventLoopWatch(metrics.event_loop_stalled, beacon=beacon),
             TopicWatch(
                 config.kafka,
@@ -119,6 +127,8 @@ def engine_config(
                 event_max_age_us=settings.event_max_age_days * US_PER_DAY,
                 counts_retention_us=retention_us,
                 transitions=settings.score_changed_transitions,
+                follow_up_sla_us=settings.follow_up_sla_hours * US_PER_HOUR,
+                playbook=settings.playbook(),
             ),
             segment_limit=settings.segment_limit,
             segment_crosses=settings.segment_crosses,
@@ -168,8 +178,17 @@ def run_worker(settings: Settings, probe: Callable[[str], None] | None = None) -
     Exits by itself, because Faust's threads would hold the interpreter for another minute. Raises, before anything
     runs, what `prepare` raises, and CannotListen.
     """
-    configure_logging(settings.log_level)
-    _tame_garbage_collection()
+    configure_logging(settings.log_level, settings.log_format)
+    logger.info(
+        "nps-streams %s starts: group %s, topics %s*, Kafka at %s, state in %s",
+        version("nps-streams"),
+        settings.group_id,
+        settings.topic_prefix,
+        settings.bootstrap_servers,
+        settings.state_dir,
+        extra={"group": settings.group_id},
+    )
+    tame_garbage_collection()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         partitions, directory = runner.run(prepare(settings))
         try:
@@ -208,7 +227,8 @@ async def _run(settings: Settings, partitions: int, instance_id: str, probe: Cal
     try:
         async with asyncio.timeout(LEAVE_TIMEOUT_S):
             await worker.stop()
-        logger.info("stopped in %.1f s", time.monotonic() - began)
+        took_s = time.monotonic() - began
+        logger.info("stopped in %.1f s", took_s, extra={"seconds": round(took_s, 3)})
     except TimeoutError:
         logger.error("not everything was committed within %.0f s: it will be read again", LEAVE_TIMEOUT_S)
         code = 1
@@ -224,7 +244,7 @@ def _say_last(error: BaseException) -> None:
     logging.disable()
 
 
-def _tame_garbage_collection() -> None:
+def tame_garbage_collection() -> None:
     """Collect cycles seldom: state is many small objects without cycles, and walking them costs more than deciding. But
     never so many at once that it takes long: 10,000 young objects are some 10 ms.
     """

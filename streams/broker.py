@@ -149,7 +149,8 @@ class Broker:
 
     `port` and `controller_port`: None takes the ones that this data directory had before, else free ones. `listeners`:
     further ones beside PLAINTEXT, name → security protocol, on loopback and free ports too (see `address_of`).
-    `extra_properties` are put last into server.properties, so they win.
+    `extra_properties` are put last into server.properties, so they win. `short_lived`: for some minutes, in which
+    compiling the broker's code as well as Java can would take half a core.
     """
 
     def __init__(
@@ -163,6 +164,7 @@ class Broker:
         heap_max: str = "1g",
         extra_properties: Mapping[str, str] | None = None,
         detached: bool = False,
+        short_lived: bool = False,
     ) -> None:
         self.data_dir = data_dir.resolve()
         before = _ports_before(self.data_dir)
@@ -170,7 +172,9 @@ class Broker:
         self.controller_port = controller_port or before.get("CONTROLLER") or free_port()
         self._protocols = dict(listeners or {})
         self._ports = {name: before.get(name) or free_port() for name in self._protocols}
-        self._heap = [f"-Xms{heap_min}", f"-Xmx{heap_max}"]
+        self._java_options = [f"-Xms{heap_min}", f"-Xmx{heap_max}"]
+        if short_lived:
+            self._java_options.append(_QUICK_COMPILER)
         self._extra_properties = dict(extra_properties or {})
         self._detached = detached
         self._java: subprocess.Popen[bytes] | None = None
@@ -224,7 +228,8 @@ class Broker:
         deadline = time.monotonic() + timeout_s
         with self.log_file.open("ab") as log:
             self._java = self._spawn(
-                [java_command(), *self._heap, *_JVM, "-cp", classpath, "kafka.Kafka", "server.properties"], log.fileno()
+                [java_command(), *self._java_options, *_JVM, "-cp", classpath, "kafka.Kafka", "server.properties"],
+                log.fileno(),
             )
         if not self._detached:
             self._watcher = subprocess.Popen(
@@ -370,6 +375,9 @@ _JVM: Final = (
     "-Dorg.slf4j.simpleLogger.log.org.apache.kafka.common.config=warn",
     "-Dorg.slf4j.simpleLogger.log.kafka.server.KafkaConfig=warn",
 )
+
+
+_QUICK_COMPILER: Final = "-XX:TieredStopAtLevel=1"
 
 
 def _ports_before(data_dir: Path) -> dict[str, int]:

@@ -10,61 +10,37 @@ import os
 import re
 import ssl
 from collections.abc import Iterable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, FilePath, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import FilePath, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.fields import SEGMENT_NAME
+from schemas.playbook import Playbook, PlaybookError, default_playbook, parse_playbook
+from streams.crm_settings import CrmSettings
 from streams.rules.transitions import CONFIGURABLE_CHANGES
 from streams.rules.windows import Window, parse_windows
 from streams.sasl import sasl_inconsistencies
+from streams.setting_fields import ENV_PREFIX, SettingsError, check_token
+from streams.setting_fields import nearest as _nearest
+from streams.setting_fields import problems_of as _problems
+from streams.setting_fields import setting as _setting
+from streams.setting_fields import split as _split
 
-ENV_PREFIX = "NPS_"
 DEFAULT_RETENTION_DAYS = 400
 MAX_SEGMENT_CROSSES = 32
 MAX_NAMES_IN_CROSS = 8  # a response has no more segments
 LONGEST_TOPIC_SUFFIX = "internal.segment-counts"
 MAX_TOPIC_NAME_CHARS = 249
-MIN_TOKEN_CHARS = 16
 INTO_PASSIVE = frozenset({"detractor_to_passive", "promoter_to_passive", "passive_to_passive"})
 
 _SEGMENT_NAME = re.compile(SEGMENT_NAME)
-_BEARER_TOKEN = re.compile(rf"(?=.{{{MIN_TOKEN_CHARS}}})[A-Za-z0-9._~+/-]+=*")  # RFC 6750
 _BOOTSTRAP_SERVER = re.compile(r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})")
 
-_MESSAGES = {  # by pydantic's error type
-    "greater_than_equal": "must be at least {ge}",
-    "less_than_equal": "must be at most {le}",
-    "int_parsing": "must be an integer",
-    "int_from_float": "must be an integer",
-    "float_parsing": "must be a number",
-    "finite_number": "must be a finite number",
-    "bool_parsing": "must be true or false",
-    "literal_error": "must be {expected}",
-    "path_not_file": "must be a file that exists",
-    "string_too_short": "must not be empty",
-    "string_too_long": "must be at most {max_length} characters",
-}
 
-
-class SettingsError(ValueError):
-    """The environment is wrong. `problems`: one sentence each, beginning with the variable's name."""
-
-    def __init__(self, problems: Iterable[str]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join(self.problems))
-
-
-def _setting(default: Any, description: str, unit: str = "", **bounds: Any) -> Any:
-    return Field(default=default, description=description, json_schema_extra={"unit": unit}, **bounds)
-
-
-class Settings(BaseSettings):
-    """Every setting. An attribute is its variable's name without `NPS_`, in lower case; metadata has the unit."""
+class _WorkerSettings(BaseSettings):
+    """What a worker and every command is told; `Settings` below adds the rest."""
 
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX,
@@ -85,8 +61,8 @@ class Settings(BaseSettings):
     replication_factor: int = _setting(1, "Replicas of topics that are created", "replicas", ge=1, le=32_767)
     create_topics: bool = _setting(True, "Whether a worker creates topics that are missing")
     state_dir: Path = _setting(Path(".nps/state"), "Directory of the local state; deleting it loses nothing")
-    http_host: str = _setting("127.0.0.1", "Address that a worker's HTTP endpoints listen on", min_length=1)
-    http_port: int = _setting(6066, "Port of a worker's HTTP endpoints; 0 picks a free one", ge=0, le=65_535)
+    http_host: str = _setting("127.0.0.1", "Address that HTTP endpoints listen on", min_length=1)
+    http_port: int = _setting(6066, "Port of the HTTP endpoints; 0 picks a free one", ge=0, le=65_535)
     http_token: SecretStr | None = _setting(
         None, "Bearer token that `/v1` asks for; not asked for when not set; never shown"
     )
@@ -118,6 +94,16 @@ class Settings(BaseSettings):
     score_changed_transitions: frozenset[str] = _setting(
         "passive_to_promoter", "Changes of category that are published as `score-changed`, comma-separated"
     )
+    follow_up_sla_hours: int = _setting(
+        72,
+        "How long after a case opens the customer is to be contacted, else it is overdue; 0: no limit",
+        "h",
+        ge=0,
+        le=87_600,
+    )
+    playbook_file: FilePath | None = _setting(
+        None, "What to do about passive customers and what to ask them (TOML, as `nps playbook --toml` prints)"
+    )
     scores_interval_s: float = _setting(
         10.0, "Time between publications of changed score rows", "s", ge=0.1, le=86_400, allow_inf_nan=False
     )
@@ -137,6 +123,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = _setting(
         "info", "Least severe log lines that are written"
     )
+    log_format: Literal["text", "json"] = _setting("text", "Log lines for people, or each a JSON object")
 
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = _setting(
         "PLAINTEXT", "How to talk to Kafka"
@@ -205,6 +192,7 @@ class Settings(BaseSettings):
     @field_validator(
         *(
             "http_token",
+            "playbook_file",
             "sasl_username",
             "sasl_password",
             "sasl_kerberos_domain_name",
@@ -222,10 +210,8 @@ class Settings(BaseSettings):
     @field_validator("http_token")
     @classmethod
     def _check_http_token(cls, token: SecretStr | None) -> SecretStr | None:
-        if token is not None and _BEARER_TOKEN.fullmatch(token.get_secret_value()) is None:
-            raise ValueError(
-                f"must be at least {MIN_TOKEN_CHARS} characters: letters, digits and -._~+/, with = at the end"
-            )
+        if token is not None:
+            check_token(token.get_secret_value())
         return token
 
     @field_validator("topic_prefix")
@@ -303,6 +289,12 @@ class Settings(BaseSettings):
                 "NPS_TRANSACTION_TIMEOUT_MS: must be at least NPS_SESSION_TIMEOUT_MS,"
                 " or a pause that the group forgives would still abort a transaction"
             )
+        try:
+            self.playbook()
+        except PlaybookError as error:
+            yield from (f"NPS_PLAYBOOK_FILE: {problem}" for problem in error.problems)
+        except (OSError, UnicodeDecodeError) as error:
+            yield f"NPS_PLAYBOOK_FILE: cannot be read as UTF-8 text ({type(error).__name__})"
         yield from sasl_inconsistencies(
             self.security_protocol,
             self.sasl_mechanism,
@@ -315,6 +307,12 @@ class Settings(BaseSettings):
                     yield f"NPS_{name.upper()}: has no effect with NPS_SECURITY_PROTOCOL={self.security_protocol}"
         elif (self.ssl_key_file or self.ssl_key_password) and not self.ssl_cert_file:
             yield "NPS_SSL_CERT_FILE: must be set with NPS_SSL_KEY_FILE or NPS_SSL_KEY_PASSWORD"
+
+    def playbook(self) -> Playbook:
+        """Return the playbook to go by. Raises PlaybookError or OSError, which is found out at validation."""
+        if self.playbook_file is None:
+            return default_playbook()
+        return parse_playbook(self.playbook_file.read_text(encoding="utf-8"))
 
     def kafka(self) -> dict[str, Any]:
         """Keyword arguments that every aiokafka client takes: where the brokers are and how to talk to them.
@@ -369,8 +367,8 @@ class Settings(BaseSettings):
             return False
 
 
-def _split(text: str) -> list[str]:
-    return [part for part in (part.strip() for part in text.split(",")) if part]
+class Settings(CrmSettings, _WorkerSettings):
+    """Every setting. An attribute is its variable's name without `NPS_`, in lower case; metadata has the unit."""
 
 
 def _known(variable: str) -> bool:
@@ -378,26 +376,8 @@ def _known(variable: str) -> bool:
 
 
 def _unknown(variable: str) -> str:
-    nearest = _nearest(variable, [ENV_PREFIX + name.upper() for name in Settings.model_fields])
-    return f"{variable}: there is no such setting{nearest or '; nps settings lists them'}"
+    near = _nearest(variable, [ENV_PREFIX + name.upper() for name in Settings.model_fields])
+    return f"{variable}: there is no such setting{near or '; nps settings lists them'}"
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
-    matches = get_close_matches(name, sorted(known), n=1, cutoff=0.0 if name.startswith(ENV_PREFIX) else 0.5)
-    return f"; did you mean {matches[0]}?" if matches else f"; known are {', '.join(sorted(known))}"
-
-
-def _problems(error: ErrorDetails) -> list[str]:
-    """One validation error in sentences. A secret is any text at all, so none can be what an error repeats."""
-    context = error.get("ctx", {})
-    if not error["loc"]:  # the check of values together names its variables itself
-        return str(context["error"]).splitlines()
-    name = str(error["loc"][0])
-    kind = error["type"]
-    if kind == "value_error":
-        message = str(context["error"])
-    elif kind in _MESSAGES:
-        message = f"{_MESSAGES[kind].format(**context)}, not {error['input']!r}"
-    else:
-        message = error["msg"]
-    return [f"{ENV_PREFIX}{name.upper()}: {message}"]
+__all__ = ["ENV_PREFIX", "Settings", "SettingsError"]

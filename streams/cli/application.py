@@ -9,17 +9,22 @@ import typer
 
 from streams.cli.broker_command import broker_app
 from streams.cli.console import example
+from streams.cli.conversions_command import conversions
 from streams.cli.dead_letters_command import dead_letters_app
 from streams.cli.demo_command import demo
 from streams.cli.doctor_command import doctor
 from streams.cli.errors import Commands
 from streams.cli.events_command import events
+from streams.cli.intake_command import intake
+from streams.cli.playbook_command import playbook
 from streams.cli.publish_command import publish
+from streams.cli.repartition_command import repartition
 from streams.cli.schemas_command import schemas
 from streams.cli.scores_command import scores
 from streams.cli.settings_command import settings
 from streams.cli.simulate_command import simulate
 from streams.cli.topics_command import topics
+from streams.cli.webhooks_command import webhooks_app
 from streams.cli.worker_command import worker
 
 app = typer.Typer(
@@ -52,7 +57,7 @@ def nps(
     """
 
 
-app.command(epilog=example("nps worker", "NPS_STATE_DIR=.nps/state-2 NPS_HTTP_PORT=6067 nps worker"))(worker)
+app.command(epilog=example("nps worker", "nps worker --processes 4"))(worker)
 app.add_typer(broker_app, name="broker")
 app.command(epilog=example("nps topics", "nps topics --create", "nps topics --json"))(topics)
 app.command(
@@ -65,10 +70,21 @@ app.command(
 app.command(epilog=example("nps simulate --rate 50", "nps simulate --days 90 --responses 100000 --seed 7"))(simulate)
 app.command(epilog=example("nps demo"))(demo)
 app.command(epilog=example("nps scores", "nps scores --survey relationship --segment country=NO --watch"))(scores)
+app.command(epilog=example("nps conversions", "nps conversions --survey relationship --window 90d --by reason,action"))(
+    conversions
+)
 app.command(
     epilog=example("nps events", "nps events --type score-changed --from-beginning --no-follow --json > changes.ndjson")
 )(events)
 app.add_typer(dead_letters_app, name="dead-letters")
+app.command(
+    epilog=example("NPS_TOPIC_PREFIX=nps2. nps repartition --from-prefix nps. --follow"),
+)(repartition)
+app.add_typer(webhooks_app, name="webhooks")
+app.command(epilog=example("NPS_INTAKE_TOKENS=$(cat token) NPS_HTTP_PORT=6068 nps intake"))(intake)
+app.command(epilog=example("nps playbook", "nps playbook --language nb-NO", "nps playbook --toml > playbook.toml"))(
+    playbook
+)
 app.command(epilog=example("nps schemas", "nps schemas response.v1", "nps schemas asyncapi > asyncapi.yaml"))(schemas)
 app.command(epilog=example("nps settings", "NPS_WINDOWS=1d,7d nps settings --json", "nps settings --markdown"))(
     settings

@@ -25,6 +25,7 @@ class EventType(StrEnum):
     PASSIVE_DETECTED = "passive-detected"
     SCORE_CHANGED = "score-changed"
     PASSIVE_WITHDRAWN = "passive-withdrawn"
+    FOLLOW_UP_OVERDUE = "follow-up-overdue"
 
 
 class DeadLetterReason(StrEnum):
@@ -35,3 +36,4 @@ class DeadLetterReason(StrEnum):
     INVALID_RESPONSE = "invalid_response"
     KEY_MISMATCH = "key_mismatch"
     FROM_FUTURE = "from_future"
+    UNKNOWN_CASE = "unknown_case"

@@ -88,9 +88,12 @@ def _dead_letter(record: ConsumerRecord) -> DeadLetter:
     )
 
 
-async def newest(settings: Settings, reason: DeadLetterReason | None, limit: int) -> tuple[list[DeadLetter], int]:
-    """The newest dead letters, oldest first, and how many there are in all."""
-    partitions = await kafka.partitions_of(settings, [Topics(settings.topic_prefix).dead_letter])
+async def newest(
+    settings: Settings, reason: DeadLetterReason | None, limit: int, *, follow_ups: bool = False
+) -> tuple[list[DeadLetter], int]:
+    """The newest dead letters of responses (or of follow-ups), oldest first, and how many there are in all."""
+    _, letters = _topics(settings, follow_ups=follow_ups)
+    partitions = await kafka.partitions_of(settings, [letters])
     kept: dict[int, deque[DeadLetter]] = {tp.partition: deque(maxlen=limit) for tp in partitions}
     total = 0
     async with kafka.connected(settings, kafka.consumer(settings)) as client:
@@ -125,18 +128,24 @@ class Place:
 
 
 async def replay(
-    settings: Settings, reason: DeadLetterReason | None, dry_run: bool, on_progress: Callable[[int, int], None]
+    settings: Settings,
+    reason: DeadLetterReason | None,
+    dry_run: bool,
+    on_progress: Callable[[int, int], None],
+    *,
+    follow_ups: bool = False,
 ) -> Counter[str]:
-    """Publish dead letters again that were not before, up to the newest there is now; how many, by reason.
+    """Publish dead letters of responses (or of follow-ups) again that were not before, up to the newest there is now;
+    how many, by reason.
 
     `on_progress` is told how many offsets were read, and of how many. A dry run publishes and commits nothing.
 
     Raises:
         Failure: a topic does not exist, or Kafka cannot be reached.
     """
-    topics = Topics(settings.topic_prefix)
-    partitions = await kafka.partitions_of(settings, [topics.dead_letter])
-    await kafka.partitions_of(settings, [topics.responses])  # it exists: producing must not create it
+    topic, letters = _topics(settings, follow_ups=follow_ups)
+    partitions = await kafka.partitions_of(settings, [letters])
+    await kafka.partitions_of(settings, [topic])  # it exists: producing must not create it
     wanted = frozenset(REPLAYED_REASONS if reason is None else {str(reason)})
     group_id = f"{settings.group_id}-dead-letter-replay"
     replayed: Counter[str] = Counter()
@@ -154,7 +163,7 @@ async def replay(
             chosen = [record for record in records if _is_due(record, places, wanted)]
             replayed.update(map(_reason, chosen))
             if not dry_run:
-                await _publish(producer, topics.responses, chosen)
+                await _publish(producer, topic, chosen)
                 reached = {TopicPartition(each.topic, each.partition): each.offset + 1 for each in records}
                 await _advance(client, places, wanted, reached)
             read += len(records)
@@ -162,6 +171,12 @@ async def replay(
         if not dry_run:
             await _advance(client, places, wanted, ends)
     return replayed
+
+
+def _topics(settings: Settings, *, follow_ups: bool) -> tuple[str, str]:
+    """An input, and where what is refused of it goes."""
+    topics = Topics(settings.topic_prefix)
+    return list(zip(topics.inputs, topics.dead_letters, strict=True))[follow_ups]
 
 
 async def _places(

@@ -18,12 +18,16 @@ dead_letters_app = typer.Typer(
 )
 
 
+FollowUpsFlag = Annotated[bool, typer.Option("--follow-ups", help="Those of follow-ups, in place of responses.")]
+
+
 @dead_letters_app.command(
     "list", epilog=example("nps dead-letters list --limit 10", "nps dead-letters list --reason invalid_json --json")
 )
 def list_(
     reason: ReasonOption = None,
     limit: Annotated[int, typer.Option(min=1, help="Show at most this many, the newest.")] = 50,
+    follow_ups: FollowUpsFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """List dead letters, oldest first: when, from where, why. Their content is not shown.
@@ -38,7 +42,7 @@ def list_(
     from streams.cli.dead_letters import newest
     from streams.settings import Settings
 
-    found, total = asyncio.run(newest(Settings.from_environment(), reason, limit))
+    found, total = asyncio.run(newest(Settings.from_environment(), reason, limit, follow_ups=follow_ups))
     if as_json:
         for letter in found:
             show_json_line(letter.as_json())
@@ -60,12 +64,13 @@ def list_(
 def replay(
     reason: ReasonOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be published again.")] = False,
+    follow_ups: FollowUpsFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Publish dead letters again, each once: the original key, value and headers, at the present time.
 
     Where a replay ended, the next begins, for each reason apart; the consumer group <group>-dead-letter-replay keeps
-    the place. After a crash some may be published twice, which changes nothing: a response is recognised by its id. One
+    the place. After a crash some may be published twice, which changes nothing: they are recognised by their ids. One
     that is refused again is a new dead letter. What is too_large or has no key stays so and is left out.
     """
     import asyncio
@@ -83,7 +88,13 @@ def replay(
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("replay", total=None)
         replayed = asyncio.run(
-            replay(settings, reason, dry_run, lambda done, total: progress.update(task, completed=done, total=total))
+            replay(
+                settings,
+                reason,
+                dry_run,
+                lambda done, total: progress.update(task, completed=done, total=total),
+                follow_ups=follow_ups,
+            )
         )
     count = sum(replayed.values())
     if as_json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from schemas.dead_letters import Reason
 from streams.cli.demo_observed import Observed
 from streams.cli.simulate_command import kinds_in_words
 from streams.cli.simulated_feed import Tally
@@ -19,16 +20,21 @@ class Check(NamedTuple):
     sentence: str
 
 
-def checks(tally: Tally, seen: Observed) -> list[Check]:
-    """The comparisons; complete only when the worker has caught up and the events have been read."""
+def checks(tally: Tally, seen: Observed, follow_ups: int = 0) -> list[Check]:
+    """The comparisons; complete only when the worker has caught up and the events have been read. `follow_ups`: sent
+    by the CRM.
+    """
     outcomes = seen.counters["nps_responses_total"]
     announced = sum(
         seen.counters[name].total()
         for name in ("nps_passive_detected_total", "nps_score_changed_total", "nps_passive_withdrawn_total")
     )
+    announced += seen.overdue
     read = seen.events.total()
     broken = tally.kinds["broken"]
+    # What a follow-up can be refused for is of no response.
     dead = {str(name): number for name, number in seen.counters["nps_dead_letters_total"].items() if number}
+    dead.pop(Reason.UNKNOWN_CASE, None)
     return [
         _check(
             f"{tally.records:,} records published ({kinds_in_words(tally)})",
@@ -49,6 +55,11 @@ def checks(tally: Tally, seen: Observed) -> list[Check]:
             f"{announced:,} events decided",
             f"{read:,} read back, {read - len(seen.event_ids):,} of them twice",
             announced == read == len(seen.event_ids),
+        ),
+        _check(
+            f"{follow_ups:,} follow-ups sent",
+            f"{seen.followed_up:,} processed",
+            follow_ups == seen.followed_up,
         ),
     ]
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +28,7 @@ COUNTERS = {
     "nps_passive_withdrawn_total": "cause",
     "nps_events_suppressed_total": "cause",
     "nps_dead_letters_total": "reason",
+    "nps_follow_ups_total": "outcome",
 }
 """The counters that are shown, each with its label."""
 
@@ -42,6 +44,10 @@ class Observed:
     scores: dict[ScoreKey, dict[str, Any]] = field(default_factory=dict)
     counters: dict[str, Counter[str]] = field(default_factory=lambda: {name: Counter() for name in COUNTERS})
     """By metric, then by label value."""
+    overdue: int = 0
+    """Events announced: nobody was in time."""
+    conversions: list[dict[str, Any]] = field(default_factory=list)
+    """Of the longest window, by action; all surveys."""
     lag_records: int = 0
     per_second: float = 0.0
     """Records processed between the last two looks."""
@@ -59,6 +65,11 @@ class Observed:
         """Records with an outcome that is committed."""
         return self.counters["nps_responses_total"].total()
 
+    @property
+    def followed_up(self) -> int:
+        """Follow-ups with an outcome that is committed."""
+        return self.counters["nps_follow_ups_total"].total()
+
     def counted(self, window: str) -> int:
         """Responses in this window, all surveys together."""
         rows = self.scores.items()
@@ -70,6 +81,8 @@ class Observer:
 
     def __init__(self, url: str) -> None:
         self.seen = Observed()
+        self.on_event: list[Callable[[str, dict[str, Any]], None]] = []
+        """Told of each event that is read: its type and data."""
         self._url = url
         self._looked_at = time.monotonic()
 
@@ -83,9 +96,14 @@ class Observer:
                 async with session.get(f"{self._url}/v1/scores") as response:
                     response.raise_for_status()
                     scores = await response.json()
+                query = {"segment": "all", "window": "90d", "by": "action"}
+                async with session.get(f"{self._url}/v1/conversions", params=query) as response:
+                    response.raise_for_status()
+                    conversions = await response.json()
         except (aiohttp.ClientError, TimeoutError):
             return False
         self._read_metrics(metrics)
+        self.seen.conversions = conversions["conversions"]
         self.seen.scores = {(row["survey_id"], row["segment"], row["window"]): row for row in scores["scores"]}
         return True
 
@@ -96,6 +114,8 @@ class Observer:
             for sample in family.samples:
                 if sample.name in COUNTERS:
                     counters[sample.name][sample.labels[COUNTERS[sample.name]]] += int(sample.value)
+                elif sample.name == "nps_follow_up_overdue_total":
+                    self.seen.overdue = int(sample.value)
                 elif sample.name == "nps_consumer_lag_records":
                     lag += sample.value
         before, now = self.seen.processed, time.monotonic()
@@ -122,9 +142,11 @@ class Observer:
         event_type = kafka.header(record, "ce_type") or ""
         self.seen.events[event_type] += 1
         self.seen.event_ids.add(kafka.header(record, "ce_id") or "")
+        data = json.loads(record.value)
+        for told in self.on_event:
+            told(event_type, data)
         if event_type == PASSIVE_DETECTED:
-            self.seen.detected.append(json.loads(record.value))
+            self.seen.detected.append(data)
         elif event_type == SCORE_CHANGED:
-            data = json.loads(record.value)
             self.seen.changed.append(data)
             self.seen.converted_from[data["previous_score"]] += 1

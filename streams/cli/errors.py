@@ -38,12 +38,25 @@ class Commands(TyperGroup):
         raise typer.Exit(1)
 
 
+def refuse(log_format: str, sentences: list[str]) -> None:
+    """Say why a worker doesn't start, where its log is read: also then, `json` is one object a line."""
+    if log_format == "text":
+        complain(sentences)
+        return
+    import logging
+
+    for sentence in sentences:
+        logging.getLogger("streams.cli").critical(sentence)
+
+
 def explain(error: Exception) -> list[str] | None:
     """Sentences for an error that is to be expected; None: it is not."""
     if isinstance(error, Failure):
         return [str(error)]
     # Only a module that was imported can have raised its error: none is imported here just to look.
     if (settings := sys.modules.get("streams.settings")) and isinstance(error, settings.SettingsError):
+        return list(error.problems)
+    if (config := sys.modules.get("streams.webhooks.config")) and isinstance(error, config.ConfigError):
         return list(error.problems)
     for module, name in EXPLAINED_ERRORS:
         if (loaded := sys.modules.get(module)) and isinstance(error, getattr(loaded, name)):

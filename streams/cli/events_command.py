@@ -23,7 +23,8 @@ def events(
     limit: Annotated[int | None, typer.Option(min=1, help="End after this many events.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Show events as they are committed: passives detected, scores changed, detections withdrawn.
+    """Show events as they are committed: passives detected, scores changed, detections withdrawn,
+    follow-ups overdue.
 
     Ends with Ctrl-C. With --json each line is one event with its data and where it is: topic, partition,
     offset. Its time is when the answer was given; record_time, which the other form shows, is when it was published.
@@ -67,6 +68,8 @@ def _sentence(event_type: str, time: str, data: Any) -> Any:
                 detail += f"  after {data['days_passive']:.1f} days"
         case "nps.passive-withdrawn.v1":
             colour, detail = "magenta", f"{data['cause']}"
+        case "nps.follow-up-overdue.v1":
+            colour, detail = "red", f"{data['score']}  {data['hours_overdue']:.1f} hours  {data['recommended_action']}"
         case _:  # of another release, or another program's
             return Text.assemble((f"{time}  ", "dim"), f"{event_type or 'no event'}  {json.dumps(data)}")
     name = event_type.removeprefix("nps.").removesuffix(".v1")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 import time
 from collections import Counter, deque
@@ -13,6 +12,7 @@ from typing import NamedTuple
 
 from aiokafka.errors import KafkaError
 
+from schemas.intake import record_key
 from schemas.response import Rejected, accept
 from schemas.topics import Topics
 from streams.cli import kafka
@@ -62,7 +62,7 @@ def judge(line: Line, record_time: RecordTime, now_ms: int) -> Ready | Refusal:
     """Decide as a worker would that reads the record now: key, value and time together."""
     if line.problem is not None:
         return Refusal(line, UNREADABLE, line.problem)
-    key = _key(line.value)
+    key = record_key(line.value)
     try:
         response = accept(key, line.value, now_ms)
     except Rejected as rejected:
@@ -70,16 +70,6 @@ def judge(line: Line, record_time: RecordTime, now_ms: int) -> Ready | Refusal:
     if record_time is RecordTime.RESPONDED_AT:
         return Ready(key, line.value, max(0, response.responded_at // 1000))  # Kafka has no times before 1970
     return Ready(key, line.value, None)
-
-
-def _key(value: bytes) -> bytes:
-    """The record key: the customer's id, of an anonymous response its own. What has neither is refused anyway."""
-    try:
-        parsed = json.loads(value)
-    except (ValueError, RecursionError):
-        return b""
-    owner = (parsed.get("customer_id") or parsed.get("response_id")) if isinstance(parsed, dict) else None
-    return owner.encode("utf-8", "surrogatepass") if isinstance(owner, str) else b""
 
 
 async def publish(

@@ -1,4 +1,4 @@
-"""`nps schemas`: what travels, as JSON Schema and AsyncAPI."""
+"""`nps schemas`: what travels, as JSON Schema, AsyncAPI and OpenAPI."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 from streams.cli.console import Failure, JsonFlag, show, show_json
 
 ASYNCAPI = "asyncapi"
+OPENAPI = "openapi"
 
 
 def schemas(
@@ -19,7 +20,7 @@ def schemas(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """List the schemas of what travels, or print one: JSON Schema 2020-12 of a message, or the AsyncAPI document."""
+    """List the schemas of what travels, or print one: a message's JSON Schema, the AsyncAPI or OpenAPI document."""
     documents = _documents()
     if name is not None:
         text = documents.get(name)
@@ -46,6 +47,8 @@ def _title(name: str, text: str) -> str:
 
     if name == ASYNCAPI:
         return "AsyncAPI 3 document of all topics and messages"
+    if name == OPENAPI:
+        return "OpenAPI 3.1 document of nps intake"
     document = json.loads(text)
     return str(document.get("description") or document.get("title") or "").split("\n")[0]
 
@@ -58,5 +61,5 @@ def _documents() -> dict[str, str]:
         for entry in sorted(root.joinpath("json").iterdir(), key=lambda entry: entry.name)
         if entry.name.endswith(".json")
     }
-    document = root.joinpath("asyncapi.yaml")
-    return found | ({ASYNCAPI: document.read_text(encoding="utf-8")} if document.is_file() else {})
+    documents = {ASYNCAPI: root.joinpath("asyncapi.yaml"), OPENAPI: root.joinpath("openapi.json")}
+    return found | {name: each.read_text(encoding="utf-8") for name, each in documents.items() if each.is_file()}

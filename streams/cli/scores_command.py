@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
@@ -11,6 +12,7 @@ from streams.cli.console import Failure, JsonFlag, show, show_json, show_json_li
 
 if TYPE_CHECKING:
     from rich.console import Group
+    from rich.text import Text
 
     from streams.settings import Settings
 
@@ -27,13 +29,20 @@ class Worker(NamedTuple):
     token: str | None
 
 
+SURVEY = Annotated[str | None, typer.Option("--survey", help="Only this survey.")]
+SEGMENT = Annotated[str | None, typer.Option("--segment", help="Only this segment, all or name=value.")]
+WINDOW = Annotated[str | None, typer.Option("--window", help="Only this window, as 7d.")]
+URL = Annotated[
+    str | None,
+    typer.Option("--url", help="A worker's address; any worker answers for all. [default: by the settings]"),
+]
+
+
 def scores(
-    survey: Annotated[str | None, typer.Option(help="Only this survey.")] = None,
-    segment: Annotated[str | None, typer.Option(help="Only this segment, all or name=value.")] = None,
-    window: Annotated[str | None, typer.Option(help="Only this window, as 7d.")] = None,
-    url: Annotated[
-        str | None, typer.Option(help="A worker's address; any worker answers for all. [default: by the settings]")
-    ] = None,
+    survey: SURVEY = None,
+    segment: SEGMENT = None,
+    window: WINDOW = None,
+    url: URL = None,
     watch: Annotated[bool, typer.Option("--watch", help="Show again every two seconds, until Ctrl-C.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -45,12 +54,7 @@ def scores(
 
     from streams.settings import Settings
 
-    if url is not None and not url.startswith(("http://", "https://")):
-        raise typer.BadParameter("--url must be an address such as http://127.0.0.1:6066")
-    settings = Settings.from_environment()
-    worker = Worker(
-        (url or _worker(settings)).rstrip("/"), settings.http_token.get_secret_value() if settings.http_token else None
-    )
+    worker = worker_at(Settings.from_environment(), url)
     filters = {"survey_id": survey, "segment": segment, "window": window}
     query = {name: value for name, value in filters.items() if value is not None}
     try:
@@ -87,6 +91,14 @@ async def _watch(worker: Worker, query: dict[str, str], as_json: bool) -> None:
             await asyncio.sleep(REFRESH_S)
 
 
+def worker_at(settings: Settings, url: str | None) -> Worker:
+    """Whom to ask: at that address, or the one of the settings."""
+    if url is not None and not url.startswith(("http://", "https://")):
+        raise typer.BadParameter("--url must be an address such as http://127.0.0.1:6066")
+    token = settings.http_token.get_secret_value() if settings.http_token else None
+    return Worker((url or _worker(settings)).rstrip("/"), token)
+
+
 def _worker(settings: Settings) -> str:
     if settings.http_port == 0:
         raise typer.BadParameter("NPS_HTTP_PORT is 0, any free port: say which with --url")
@@ -94,8 +106,8 @@ def _worker(settings: Settings) -> str:
     return f"http://[{host}]:{settings.http_port}" if ":" in host else f"http://{host}:{settings.http_port}"
 
 
-async def fetch(worker: Worker, query: dict[str, str]) -> dict[str, Any]:
-    """The answer of a worker's `/v1/scores`.
+async def fetch(worker: Worker, query: dict[str, str], what: str = "scores") -> dict[str, Any]:
+    """The answer of a worker's `/v1/scores`, or `/v1/conversions`.
 
     Raises:
         Failure: no worker answers there, or it refuses; with its own sentence.
@@ -107,14 +119,14 @@ async def fetch(worker: Worker, query: dict[str, str]) -> dict[str, Any]:
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)) as session,
-            session.get(f"{address}/v1/scores", params=query, headers=headers) as response,
+            session.get(f"{address}/v1/{what}", params=query, headers=headers) as response,
         ):
             answer = await response.json(content_type=None)
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
         raise Failure(f"no worker answers at {address} ({type(error).__name__}): start one with nps worker") from None
-    if response.status != 200 or not isinstance(answer, dict) or "scores" not in answer:
+    if response.status != 200 or not isinstance(answer, dict) or what not in answer:
         problem = answer if isinstance(answer, dict) else {}
-        said = problem.get("detail") or problem.get("title") or "no scores in its answer"
+        said = problem.get("detail") or problem.get("title") or f"no {what} in its answer"
         raise Failure(f"{address} answered {response.status}: {said}")
     return answer
 
@@ -140,6 +152,7 @@ def table(answer: dict[str, Any]) -> Group:
         "8s": right,
         "Detractors": right,
         "Passive share": right,
+        "Answered": right,
         "CSAT": right,
     }.items():
         grid.add_column(name, no_wrap=True, **options)  # type: ignore[arg-type]
@@ -159,16 +172,24 @@ def table(answer: dict[str, Any]) -> Group:
             f"{row['eights']:,}",
             f"{row['detractors']:,}",
             NONE if row["passive_share"] is None else f"{row['passive_share']:.0%}",
+            NONE if row.get("answered_share") is None else f"{row['answered_share']:.0%}",
             NONE if row["csat_mean"] is None else f"{row['csat_mean']:.2f}",
         )
+    return Group(grid, footnote(answer, rows, "responses"))
+
+
+def footnote(answer: dict[str, Any], rows: Sequence[dict[str, Any]], counted: str) -> Text:
+    """What has to be known of a table of windows: `counted` is what its samples consist of."""
+    from rich.text import Text
+
     notes = [f"as of {answer['as_of']}"]
     if any(row["small_sample"] for row in rows):
-        notes.append("* fewer than 30 responses")
+        notes.append(f"* fewer than 30 {counted}")
     if not answer["complete"]:
         notes.append("incomplete: not every partition has been read yet")
     if not rows:
-        notes.append("no responses in these windows")
-    return Group(grid, Text("; ".join(notes), style="dim"))
+        notes.append(f"no {counted} in these windows")
+    return Text("; ".join(notes), style="dim")
 
 
 def _order(row: dict[str, Any]) -> tuple[str, bool, str, int]:

@@ -98,10 +98,8 @@ def text(value: object) -> str:
             return value.name
         case frozenset():
             return ",".join(sorted(value))
-        case tuple() if all(isinstance(part, str) for part in value):
-            return "+".join(value)
         case tuple():
-            return ",".join(text(part) for part in value)
+            return ",".join("+".join(part) if type(part) is tuple else text(part) for part in value)
         case _:
             return str(value)
 

@@ -1,4 +1,4 @@
-"""Following the three event topics, `read_committed`: what a CRM sees, in the order it is committed per customer."""
+"""Following the event topics, `read_committed`: what a CRM sees, in the order it is committed per customer."""
 
 from __future__ import annotations
 
@@ -51,6 +51,7 @@ async def tail(settings: Settings, wanted: Tail) -> AsyncIterator[Shown]:
         EventType.PASSIVE_DETECTED: topics.passive_detected,
         EventType.SCORE_CHANGED: topics.score_changed,
         EventType.PASSIVE_WITHDRAWN: topics.passive_withdrawn,
+        EventType.FOLLOW_UP_OVERDUE: topics.follow_up_overdue,
     }
     partitions = await kafka.partitions_of(settings, [names[each] for each in EventType if each in wanted.types])
     shown = 0

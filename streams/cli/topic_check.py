@@ -65,14 +65,18 @@ class TopicState(NamedTuple):
         }
 
 
-async def topic_states(settings: Settings, client: AIOKafkaAdminClient) -> list[TopicState]:
-    """Every topic of the registry. The responses topic, where it exists, says how many partitions the others need."""
+async def topic_states(
+    settings: Settings, client: AIOKafkaAdminClient, *, of_webhooks: bool = False
+) -> list[TopicState]:
+    """Every topic that workers need, and those of webhooks if asked for.
+
+    The responses topic, where it exists, says how many partitions the others need.
+    """
     topics = Topics(settings.topic_prefix)
+    specs = (*topics.all(), *topics.of_webhooks()) if of_webhooks else topics.all()
     existing = await kafka.topics(client)
     count = existing[topics.responses].partitions if topics.responses in existing else settings.partitions
-    configurations = await kafka.topic_configurations(
-        client, [spec.name for spec in topics.all() if spec.name in existing]
-    )
+    configurations = await kafka.topic_configurations(client, [spec.name for spec in specs if spec.name in existing])
     return [
         TopicState(
             spec,
@@ -80,5 +84,5 @@ async def topic_states(settings: Settings, client: AIOKafkaAdminClient) -> list[
             existing.get(spec.name),
             {name: value for name, value in configurations.get(spec.name, {}).items() if name in spec.config},
         )
-        for spec in topics.all()
+        for spec in specs
     ]

@@ -53,11 +53,12 @@ async def _states(settings: Settings, create: bool) -> list[TopicState]:
     from schemas.topics import Topics
     from streams.cli import kafka
     from streams.cli.topic_check import topic_states
-    from streams.engine.topics import ensure_topics
+    from streams.engine.topics import ensure_topic, ensure_topics
 
     async with kafka.connected(settings, kafka.admin(settings)) as client:
         if create:
-            await ensure_topics(
-                client, Topics(settings.topic_prefix), settings.partitions, settings.replication_factor, create=True
-            )
-        return await topic_states(settings, client)
+            topics, replicas = Topics(settings.topic_prefix), settings.replication_factor
+            partitions = await ensure_topics(client, topics, settings.partitions, replicas, create=True)
+            for spec in topics.of_webhooks():
+                await ensure_topic(client, spec, partitions, replicas, create=True)
+        return await topic_states(settings, client, of_webhooks=True)

@@ -16,7 +16,7 @@ from streams.engine.config import EngineConfig
 from streams.engine.engine import Engine
 from streams.engine.formats import Unreadable
 from streams.engine.observer import CountsListener, EngineObserver
-from streams.engine.positions import LogLost
+from streams.engine.positions import GroupOfOthers, LogLost
 from streams.engine.state_directory import StateDirectoryError
 from streams.engine.topics import TopicsChanged
 from streams.engine.transport import BatchTransport
@@ -60,7 +60,9 @@ class ProcessorApp(faust.App):  # type: ignore[misc]
     mundane_level = "debug"
     BootStrategy = _ConsumerOnly
 
-    def __init__(self, config: EngineConfig, observer: EngineObserver, listener: CountsListener) -> None:
+    def __init__(
+        self, config: EngineConfig, observer: EngineObserver, listener: CountsListener, case_listener: CountsListener
+    ) -> None:
         self.kafka = config.kafka
         self.session_timeout_ms = config.session_timeout_ms
         self.group_instance_id = config.group_instance_id
@@ -79,7 +81,7 @@ class ProcessorApp(faust.App):  # type: ignore[misc]
             broker_commit_interval=3600.0,  # Faust has nothing to commit
             broker_commit_livelock_soft_timeout=3600.0,
         )
-        self.engine = Engine(config, observer, listener, lambda: self.consumer, self.processing_failed)
+        self.engine = Engine(config, observer, listener, case_listener, lambda: self.consumer, self.processing_failed)
         self._failure: asyncio.Future[BaseException] | None = None
         source = config.deciding.topics.responses
         self.agent(self.topic(source, schema=_Undecoded(), acks=False), name="responses")(self._deliver)
@@ -108,8 +110,11 @@ class ProcessorApp(faust.App):  # type: ignore[misc]
     async def processing_failed(self, error: BaseException) -> None:
         """Take note of what made processing impossible; `crashed_with` returns it."""
         # Their sentence says all.
-        known = isinstance(error, NotAuthorized | LogLost | StateDirectoryError | TopicsChanged | Unreadable)
-        logger.critical("processing can't go on", exc_info=None if known else error)
+        known = isinstance(
+            error, NotAuthorized | GroupOfOthers | LogLost | StateDirectoryError | TopicsChanged | Unreadable
+        )
+        if not known:
+            logger.critical("processing can't go on", exc_info=error)
         if self._failure is not None and not self._failure.done():
             self._failure.set_result(error)
 

@@ -12,8 +12,9 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
-from streams.engine.changelog_records import count_rows, journey_rows
+from streams.engine.changelog_records import JourneyRows, count_rows
 from streams.engine.clients import stop_consumer
+from streams.engine.formats import CASE_COUNTS, COUNTS
 from streams.engine.shared import Turn
 from streams.engine.store import Checkpoint, Store
 
@@ -45,10 +46,11 @@ async def restore(
     store: Store,
     journeys: TopicPartition,
     counts: TopicPartition,
+    cases: TopicPartition,
     progress: Progress,
     turn: Turn,
 ) -> None:
-    """Bring the store to the committed end of both changelogs. `turn` is held while records are taken in.
+    """Bring the store to the committed end of its changelogs. `turn` is held while records are taken in.
 
     To be called after fencing: only then do the end offsets hold everything the previous holder committed, and nothing
     of theirs can follow. Raises Unreadable for a record that this release can't read.
@@ -63,41 +65,45 @@ async def restore(
     )
     try:
         await consumer.start()
-        topics = (journeys, counts)
+        topics = (journeys, counts, cases)
         consumer.assign(topics)
         ends = await consumer.end_offsets(topics)
         beginnings = await consumer.beginning_offsets(topics)
         start = _starting_offsets(store, topics, beginnings, ends)
+        journey_rows = JourneyRows(store, empty=store.checkpoint is None)
         position = dict(start)
         progress.total = sum(ends[tp] - start[tp] for tp in topics)
-        logger.info(
-            "partition %d: %s, %d changelog records behind",
-            journeys.partition,
-            "continuing the local state" if store.checkpoint is not None else "no local state to continue",
-            progress.total,
-        )
+        if progress.total:
+            logger.info(
+                "partition %d: %s, %d changelog records behind",
+                journeys.partition,
+                "continuing the local state" if store.checkpoint is not None else "no local state to continue",
+                progress.total,
+                extra={"partition": journeys.partition, "records": progress.total},
+            )
         began = logged = time.monotonic()
         for tp in topics:
             consumer.seek(tp, start[tp])
-        waiting = {tp for tp in topics if start[tp] < ends[tp]}
-        for tp in set(topics) - waiting:
-            consumer.pause(tp)
+        waiting = [tp for tp in topics if start[tp] < ends[tp]]
+        consumer.pause(*(tp for tp in topics if tp not in waiting))
         while waiting:
             fetched = await consumer.getmany(timeout_ms=POLL_TIMEOUT_MS, max_records=RECORDS_PER_POLL)
             for tp in tuple(waiting):
                 position[tp] = await consumer.position(tp)  # past the transaction markers too, which are no records
                 if position[tp] >= ends[tp]:
-                    waiting.discard(tp)
+                    waiting.remove(tp)
                     consumer.pause(tp)
             async with turn:
                 rows: list[tuple[bytes, bytes | None]] = []
                 for tp, records in fetched.items():
                     if tp == journeys:
-                        rows += journey_rows(store, tp, records)
+                        rows += journey_rows.of(tp, records)
+                    elif tp == counts:
+                        rows += [(b"c" + key, value) for key, value in count_rows(tp, records, COUNTS)]
                     else:
-                        rows += [(b"c" + key, value) for key, value in count_rows(tp, records)]
+                        rows += [(b"k" + key, value) for key, value in count_rows(tp, records, CASE_COUNTS)]
                     progress.records += len(records)
-                store.write(rows, Checkpoint(position[journeys], position[counts], _now_ms()))
+                store.write(rows, Checkpoint(position[journeys], position[counts], _now_ms(), position[cases]))
             await asyncio.sleep(0)  # while there is something fetched, nothing else here waits
             progress.passed = min(sum(position[tp] - start[tp] for tp in topics), progress.total)
             if time.monotonic() - logged >= LOG_INTERVAL_S:
@@ -109,21 +115,15 @@ async def restore(
                     100 * share,
                     progress.total,
                     (logged - began) * (1 - share) / share if share else math.inf,
+                    extra={"partition": journeys.partition, "records": progress.records},
                 )
-        if progress.records:
-            logger.info(
-                "partition %d: restored %d changelog records in %.1f s",
-                journeys.partition,
-                progress.records,
-                time.monotonic() - began,
-            )
     finally:
         await stop_consumer(consumer)
 
 
 def _starting_offsets(
     store: Store,
-    topics: tuple[TopicPartition, TopicPartition],
+    topics: tuple[TopicPartition, TopicPartition, TopicPartition],
     beginnings: dict[TopicPartition, int],
     ends: dict[TopicPartition, int],
 ) -> dict[TopicPartition, int]:
@@ -134,7 +134,8 @@ def _starting_offsets(
         checkpoint = store.checkpoint
         if checkpoint is None:
             return beginnings
-        offsets = dict(zip(topics, (checkpoint.journeys_offset, checkpoint.counts_offset), strict=True))
+        held = (checkpoint.journeys_offset, checkpoint.counts_offset, checkpoint.cases_offset)
+        offsets = dict(zip(topics, held, strict=True))
         age_ms = _now_ms() - checkpoint.saved_at_ms
         if age_ms > STORE_MAX_AGE_MS:
             why = f"it was last written {age_ms / 3_600_000:.0f} hours ago"
@@ -143,7 +144,13 @@ def _starting_offsets(
         else:
             # A compacted log's beginning may lie past the checkpoint; what remains after it is what the store lacks.
             return {tp: max(offset, beginnings[tp]) for tp, offset in offsets.items()}
-    logger.warning("partition %d: the local state can't be continued (%s): rebuilding it", topics[0].partition, why)
+    number = topics[0].partition
+    logger.warning(
+        "partition %d: the local state can't be continued (%s): rebuilding it",
+        number,
+        why,
+        extra={"partition": number},
+    )
     store.clear()
     return beginnings
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ from aiokafka.errors import for_code
 from aiokafka.protocol.commit import OffsetFetchRequest
 
 METADATA_INTERVAL_S: Final = 0.1
+CLOSE_TIMEOUT_S: Final = 1.0
 
 
 class AdminClient(AIOKafkaAdminClient):  # type: ignore[misc]
@@ -57,12 +59,15 @@ def make_patient(client: AIOKafkaClient) -> None:
 
 async def stop_consumer(consumer: AIOKafkaConsumer) -> None:
     """Stop a consumer. With fetches that wait to be tried again, aiokafka's own stop cancels them and then ends as if
-    its caller had been cancelled: a task that takes that for its own end is gone without a word.
+    its caller had been cancelled: a task that takes that for its own end is gone without a word. And it waits for the
+    broker's goodbye, which over TLS may take half a minute: not here, where all that is to be closed is closing.
     """
-    try:
-        await consumer.stop()
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-        await consumer._client.close()  # what it had not come to
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(CLOSE_TIMEOUT_S):
+            try:
+                await consumer.stop()
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise
+                await consumer._client.close()  # what it had not come to

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,10 @@ from streams.engine.decider import DecidingConfig
 CrashPoint = Literal["before_transaction", "in_transaction", "before_commit", "after_commit", "after_store"]
 """Moments of a commit at which tests let the process die: nothing begun; begun, nothing sent; everything sent, not
 committed; committed, the store behind; committed and stored."""
+
+
+def _wall_clock() -> int:
+    return time.time_ns() // 1000
 
 
 def _no_probe(point: str) -> None:
@@ -33,5 +38,7 @@ class EngineConfig:
     session_timeout_ms: int
     group_instance_id: str | None = None
     """Of a static member of the group: one that stops keeps its partitions until its session has passed."""
+    now_us: Callable[[], int] = field(default=_wall_clock)
+    """The wall clock, µs since the epoch: tells which cases are overdue, and nothing else."""
     probe: Callable[[str], None] = field(default=_no_probe)
     """Called with the name of each crash point that is passed."""

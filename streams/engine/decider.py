@@ -10,23 +10,31 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final, TypeAlias
+from typing import Final
 
 import msgspec
-from aiokafka.structs import ConsumerRecord
 
 from schemas import dead_letters
-from schemas.events import PASSIVE_DETECTED, SCORE_CHANGED, cloud_event_headers
+from schemas.dead_letters import Reason
+from schemas.events import FOLLOW_UP_OVERDUE, PASSIVE_DETECTED, SCORE_CHANGED, cloud_event_headers
+from schemas.follow_up import accept_follow_up
 from schemas.keys import JourneyKind, erasure_prefix, journey_key, parse_journey_key
 from schemas.response import Rejected, SurveyResponse, accept, erased_id
+from schemas.times import US_PER_DAY
 from schemas.topics import Topics
 from streams.engine.anonymous import end_of_index, index_key, indexed_key
+from streams.engine.due import DUE_PREFIX, due_entry, due_key, end_of_due
 from streams.engine.formats import JOURNEY, REMEMBERED
-from streams.engine.ledger import Ledger, LedgerMemory
+from streams.engine.inbox import Slice
+from streams.engine.ledger import CaseLedger, Ledger, LedgerMemory
 from streams.engine.placement import partitions_of
+from streams.engine.records import Record
 from streams.engine.sizes import size_bytes
 from streams.engine.store import Store
 from streams.engine.unit import Produced, State, Unit
+from streams.rules.case import CaseChange
+from streams.rules.cases import Happening, ended
+from streams.rules.counts import cells
 from streams.rules.decisions import (
     ANONYMOUS_FORGET_AFTER_MS,
     Event,
@@ -36,13 +44,14 @@ from streams.rules.decisions import (
     erase,
     forgotten,
 )
+from streams.rules.follow_ups import UNKNOWN_CASE, decide_follow_up, decide_overdue
 from streams.rules.journey import Journey, Remembered
+from streams.rules.transitions import PASSIVE_TO_PROMOTER
 
 PRUNED_PER_CALL_MAX: Final = 500
-"""Anonymous responses forgotten, or stored days looked at, in one go (some milliseconds)."""
+"""Anonymous responses forgotten, stored days looked at, or cases found overdue, in one go (some milliseconds)."""
 
 _encode_json: Final = msgspec.json.Encoder().encode
-_Record: TypeAlias = ConsumerRecord[bytes, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +76,16 @@ class Decider:
         self._partition = partition
         self._store = store
         self.ledger = Ledger(self._stored_counts, config.segment_limit, config.segment_crosses, memory)
+        self.cases = CaseLedger(self._stored_case_counts, config.segment_limit, config.segment_crosses, memory)
         self.unit = Unit(partition, stream_time_ms)
         self.committing: Unit | None = None
 
     # --- deciding -----------------------------------------------------------------------------------------------------
 
-    def decide(self, records: Sequence[_Record]) -> None:
+    def decide(self, arrived: Slice) -> None:
         """Decide records, in their order, into the unit."""
         began = time.perf_counter()
+        records = arrived.records
         unit, report = self.unit, self.unit.report
         arrivals = self._arrivals(records)
         stored = self._stored_states(arrivals)
@@ -105,37 +116,119 @@ class Decider:
                 continue
             if decision.retracted is not None:
                 ledger.retract(response.survey_id, decision.retracted)
-            if decision.counted is not None:
-                decision.counted.counted_as = ledger.add(response.survey_id, decision.counted)
-            unit.put(customer_id, key, decision.journey)
+            counted = decision.counted
+            if counted is not None:
+                day = counted.responded_at // US_PER_DAY
+                counted.counted_as = ledger.count(response.survey_id, counted.segments, day, cells(counted))
+            unit.put(key, decision.journey)
+            if decision.case is not None:
+                self._change_case(key, response.survey_id, decision.case)
             for event in decision.events:
                 self._publish(event)
             if decision.suppressed is not None:
                 report.suppressed[decision.suppressed] += 1
+        unit.input_bytes += arrived.size_bytes
         report.records += len(records)
         report.record_times_ms += [record.timestamp for record in records]
-        report.misplaced += self._misplaced(records)
+        unit.keys += [record.key for record in records if record.key is not None]
         unit.stream_time_ms = stream_time_ms
         unit.next_offset = records[-1].offset + 1
         report.processing_s += time.perf_counter() - began
 
-    def _arrivals(self, records: Sequence[_Record]) -> list[tuple[bytes, SurveyResponse | None, _Record]]:
+    def decide_follow_ups(self, arrived: Slice) -> None:
+        """Decide records of the other input, in their order, into the unit."""
+        unit, report = self.unit, self.unit.report
+        for record in arrived.records:
+            report.follow_up_outcomes[self._follow(record)] += 1
+        unit.input_bytes += arrived.size_bytes
+        report.follow_ups += len(arrived.records)
+        unit.keys += [record.key for record in arrived.records if record.key is not None]
+        unit.next_follow_up = arrived.records[-1].offset + 1
+
+    def _follow(self, record: Record) -> str:
+        letters = self._config.topics.follow_ups_dead_letter
+        try:
+            follow_up = accept_follow_up(record.key, record.value, record.timestamp)
+        except Rejected as rejected:
+            self._dead_letter(record, rejected, letters)
+            return "dead_letter"
+        survey = follow_up.survey_id
+        key = journey_key("customer", follow_up.customer_id, survey)
+        state = self._state(key)
+        assert not isinstance(state, Remembered)
+        decision = decide_follow_up(state, follow_up)
+        if decision.outcome == UNKNOWN_CASE:
+            said = "the follow-up is about no case and no response that is known of the customer in this survey"
+            self._dead_letter(record, Rejected(Reason.UNKNOWN_CASE, said), letters)
+        if decision.journey is not None:
+            self.unit.put(key, decision.journey)
+        if decision.case is not None:
+            self._change_case(key, survey, decision.case)
+        if decision.answered is not None:
+            self.ledger.answered(survey, decision.answered)
+        if decision.contact_us is not None:
+            self.unit.report.contact_s.append(decision.contact_us / 1e6)
+        return decision.outcome
+
+    def has_due(self, now_us: int) -> bool:
+        """Is there a case, as far as the store knows, that is due before this time (wall clock)?"""
+        entry, _ = next(self._store.scan(DUE_PREFIX), (None, None))
+        return entry is not None and entry < end_of_due(now_us)
+
+    def decide_overdue(self, now_us: int) -> bool:
+        """Say of cases that nobody has contacted the customer in time; True if there may be more.
+
+        To be called only when everything is decided that may be in the inputs, lest a contact is overlooked.
+        """
+        end, unit = end_of_due(now_us), self.unit
+        count = 0
+        for entry, _ in islice(self._store.scan(DUE_PREFIX), PRUNED_PER_CALL_MAX):
+            if entry >= end:
+                return False
+            count += 1
+            key = due_key(entry)
+            state = self._state(key)
+            if not isinstance(state, Journey) or due_entry(state, key) != entry:
+                unit.index_entries[entry] = None  # what made it so is decided and will be written with its unit
+                continue
+            _, customer_id, survey = parse_journey_key(key)
+            decision = decide_overdue(self._config.rules, customer_id, survey, state, now_us)
+            assert decision is not None, "what the index says is due is due"
+            unit.put(key, decision.journey)
+            self._change_case(key, survey, decision.case)
+            self._publish(decision.event)
+        return count == PRUNED_PER_CALL_MAX
+
+    def _change_case(self, key: bytes, survey: str, change: CaseChange) -> None:
+        """Count what became of a case, and keep the index of those that are due in step."""
+        self.cases.change(survey, change)
+        before, after = change.before, change.after
+        due_before = None if before is None else before.awaits_contact_until
+        due_after = None if after is None else after.awaits_contact_until
+        if due_before != due_after:
+            entries = self.unit.index_entries
+            if due_before is not None:
+                entries[end_of_due(due_before) + key] = None
+            if due_after is not None:
+                entries[end_of_due(due_after) + key] = b""
+
+    def _arrivals(self, records: Sequence[Record]) -> list[tuple[bytes, SurveyResponse | None, Record]]:
         """Read the records: key of the state, response (None: an erasure, with the record's own key). The others are
         dead letters.
         """
-        arrivals: list[tuple[bytes, SurveyResponse | None, _Record]] = []
-        unit = self.unit
+        arrivals: list[tuple[bytes, SurveyResponse | None, Record]] = []
         for record in records:
             value = record.value
-            unit.input_bytes += size_bytes(record.key, value, record.headers)
             try:
                 if value is None:
                     erased_id(record.key)
+                    assert record.key is not None
                     arrivals.append((record.key, None, record))
                     continue
                 response = accept(record.key, value, record.timestamp)
             except Rejected as rejected:
-                self._dead_letter(record, rejected)
+                self.unit.report.outcomes["dead_letter"] += 1
+                self._dead_letter(record, rejected, self._config.topics.dead_letter)
                 continue
             if response.customer_id is None:
                 key = journey_key("response", response.response_id, response.survey_id)
@@ -158,7 +251,7 @@ class Decider:
         if decision.counted is not None:
             decision.counted.counted_as = self.ledger.add(response.survey_id, decision.counted)
         self._index(key, state, decision.remembered)
-        unit.put(response.response_id, key, decision.remembered)
+        unit.put(key, decision.remembered)
 
     def _erase(self, key: bytes) -> None:
         """Forget whatever is remembered under a record's key."""
@@ -166,14 +259,17 @@ class Decider:
         if erased is None:
             return
         journeys: dict[str, Journey] = {}
-        for state_key in self._keys_of(erased):
+        for state_key in sorted(self._keys_of(erased)):
             state = self._state(state_key)
             if isinstance(state, Journey):
-                journeys[parse_journey_key(state_key).survey_id] = state
+                survey = parse_journey_key(state_key).survey_id
+                journeys[survey] = state
+                if state.case is not None:
+                    self._change_case(state_key, survey, ended(state.case, Happening.ERASED, 0))
             elif state is not None:
                 self._index(state_key, state, None)
             if state is not None:
-                self.unit.put(erased, state_key, None)
+                self.unit.put(state_key, None)
         for event in erase(self._config.rules, erased, journeys):
             self._publish(event)
 
@@ -181,32 +277,31 @@ class Decider:
         topics, report = self._config.topics, self.unit.report
         if event.type == PASSIVE_DETECTED:
             topic, labels = topics.passive_detected, report.detected
+            report.detected_answers[event.data["score"], event.data["reason"]] += 1
         elif event.type == SCORE_CHANGED:
             topic, labels = topics.score_changed, report.changed
+            if event.label == PASSIVE_TO_PROMOTER:
+                report.converted[event.data["previous_score"]] += 1
+        elif event.type == FOLLOW_UP_OVERDUE:
+            topic, labels = topics.follow_up_overdue, report.overdue
         else:
             topic, labels = topics.passive_withdrawn, report.withdrawn
         labels[event.label] += 1
         headers = cloud_event_headers(event.type, event.id, self._config.event_source, event.time_us, event.key)
         self.unit.produced.append(Produced(topic, event.key.encode(), _encode_json(event.data), headers))
 
-    def _dead_letter(self, record: _Record, rejected: Rejected) -> None:
+    def _dead_letter(self, record: Record, rejected: Rejected, topic: str) -> None:
         report = self.unit.report
-        report.outcomes["dead_letter"] += 1
         report.dead_letters[rejected.reason] += 1
         why = dead_letters.headers(rejected.reason, rejected.message, record.topic, record.partition, record.offset)
-        self.unit.produced.append(
-            Produced(self._config.topics.dead_letter, record.key, record.value, (*record.headers, *why))
-        )
-
-    def _misplaced(self, records: Sequence[_Record]) -> int:
-        keys = [record.key for record in records if record.key is not None]
-        placed = partitions_of(keys, self._config.partitions)
-        return len(placed) - placed.count(self._partition)
+        headers = (*record.headers, *why)
+        size = size_bytes(record.key, record.value, headers)
+        self.unit.produced.append(Produced(topic, record.key, record.value, headers, size))
 
     # --- state --------------------------------------------------------------------------------------------------------
 
     def _stored_states(
-        self, arrivals: Sequence[tuple[bytes, SurveyResponse | None, _Record]]
+        self, arrivals: Sequence[tuple[bytes, SurveyResponse | None, Record]]
     ) -> dict[bytes, bytes | None]:
         """Read what the units don't have from the store, in one call."""
         states, committing = self.unit.states, self.committing.states if self.committing else {}
@@ -229,9 +324,9 @@ class Decider:
         return (JOURNEY if parse_journey_key(key).kind == "customer" else REMEMBERED).decode(stored)
 
     def _keys_of(self, erased: str) -> set[bytes]:
-        keys = set(self.unit.keys_of.get(erased, ()))
+        keys = set(self.unit.keys_of(erased))
         if self.committing:
-            keys.update(self.committing.keys_of.get(erased, ()))
+            keys.update(self.committing.keys_of(erased))
         kinds: tuple[JourneyKind, ...] = ("customer", "response")
         for kind in kinds:
             keys.update(key[1:] for key, _ in self._store.scan(b"j" + erasure_prefix(kind, erased)))
@@ -241,6 +336,11 @@ class Decider:
         if self.committing and key in self.committing.counts:
             return self.committing.counts[key]
         return self._store.get(b"c" + key)
+
+    def _stored_case_counts(self, key: bytes) -> bytes | None:
+        if self.committing and key in self.committing.case_counts:
+            return self.committing.case_counts[key]
+        return self._store.get(b"k" + key)
 
     def _index(self, key: bytes, before: State | None, after: Remembered | None) -> None:
         """Keep the index of anonymous responses in step."""
@@ -259,7 +359,12 @@ class Decider:
         unit = self.committing = self.unit
         unit.counts.update(self.ledger.take_changed())
         unit.counts.update(dict.fromkeys(unit.dropped_rows))
+        unit.case_counts.update(self.cases.take_changed())
+        unit.case_counts.update(dict.fromkeys(unit.dropped_case_rows))
         unit.report.overflowed = self.ledger.take_overflowed()
+        placed = partitions_of(unit.keys, self._config.partitions)
+        unit.report.misplaced = len(placed) - placed.count(self._partition)
+        unit.keys.clear()
         self.unit = Unit(self._partition, unit.stream_time_ms)
         return unit
 
@@ -283,18 +388,20 @@ class Decider:
             state = self._state(key)
             if isinstance(state, Remembered) and index_key(state.first_seen_ms, key) == entry:
                 assert forgotten(state, self.unit.stream_time_ms)
-                self.unit.put(state.answer.response_id, key, None)
+                self.unit.put(key, None)
             entries[entry] = None
         return count == PRUNED_PER_CALL_MAX
 
     def drop_days(self, oldest_day: int) -> Iterator[None]:
         """Drop the stored rows of days before `oldest_day`; yields now and then, for others to have their turn."""
-        self.ledger.oldest_day = oldest_day
-        start = b"c"
-        while True:
-            keys = [key for key, _ in islice(self._store.scan(b"c", start), PRUNED_PER_CALL_MAX)]
-            self.unit.dropped_rows += self.ledger.drop(key[1:] for key in keys)
-            if len(keys) < PRUNED_PER_CALL_MAX:
-                return
-            start = keys[-1] + b"\0"
-            yield
+        for ledger, letter in ((self.ledger, b"c"), (self.cases, b"k")):
+            ledger.oldest_day = oldest_day
+            start = letter
+            while True:
+                keys = [key for key, _ in islice(self._store.scan(letter, start), PRUNED_PER_CALL_MAX)]
+                dropped = self.unit.dropped_rows if ledger is self.ledger else self.unit.dropped_case_rows
+                dropped += ledger.drop(key[1:] for key in keys)
+                if len(keys) < PRUNED_PER_CALL_MAX:
+                    break
+                start = keys[-1] + b"\0"
+                yield

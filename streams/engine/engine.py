@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import InconsistentGroupProtocolError, KafkaError
 from aiokafka.structs import TopicPartition
 from faust.exceptions import ConsumerNotStarted
 from faust.types.tuples import TP
@@ -17,9 +17,10 @@ from streams.engine.access import NotAuthorized, refusal_in
 from streams.engine.changelog import STORE_MAX_AGE_MS
 from streams.engine.clients import AdminClient, connected_admin
 from streams.engine.config import EngineConfig
+from streams.engine.follow_ups import Ends, FollowUpsConsumer, Taker
 from streams.engine.observer import CountsListener, EngineObserver, PartitionStatus
 from streams.engine.partition import Partition
-from streams.engine.positions import Committed, check_end
+from streams.engine.positions import Committed, GroupOfOthers, check_end
 from streams.engine.shared import Shared
 from streams.engine.state_directory import remove_left_over, set_aside_left_over
 from streams.engine.topics import TopicsChanged, partitions_changed
@@ -40,15 +41,23 @@ class Engine:
         config: EngineConfig,
         observer: EngineObserver,
         listener: CountsListener,
+        case_listener: CountsListener,
         consumer: Callable[[], BatchConsumer],
         on_crash: Callable[[BaseException], Awaitable[None]],
     ) -> None:
         self._config = config
-        self._observer = _WarningObserver(observer, config.deciding.topics.responses)
+        topics = config.deciding.topics
+        self._observer = _WarningObserver(observer, " and ".join(topics.inputs))
         self._listener = listener
+        self._case_listener = case_listener
         self._consumer = consumer
         self._on_crash = on_crash
         self._partitions: dict[int, Partition] = {}
+        self._fetched_to: dict[int, int] = {}
+        self._follow_ups = FollowUpsConsumer(
+            config.kafka, topics.follow_ups, config.deciding.partitions, self._on_crash
+        )
+        self._ends = Ends(config.kafka)
         self._admin: AdminClient | None = None
         self._admin_starting = asyncio.Lock()
         self._shared = Shared()
@@ -69,6 +78,10 @@ class Engine:
         owned = self._partitions.get(partition)
         return owned.token if owned is not None else None
 
+    def fetched(self, partition: int, next_offset: int) -> None:
+        """Take note that records up to this offset were fetched, and will be delivered."""
+        self._fetched_to[partition] = next_offset
+
     def deliver(self, batch: Batch) -> None:
         """Hand a batch to its partition, unless it was fetched before the position was last moved."""
         owned = self._partitions.get(batch.partition)
@@ -77,6 +90,15 @@ class Engine:
 
     async def consumer_failed(self, error: KafkaError) -> None:
         """Take note that the group or the topic cannot be read any more."""
+        if isinstance(error, InconsistentGroupProtocolError):
+            group = self._config.group_id
+            await self._on_crash(
+                GroupOfOthers(
+                    f"the group {group} has members that are no workers: stop them, or choose another NPS_GROUP_ID "
+                    f"(kafka-consumer-groups --describe --group {group} --members lists them)"
+                )
+            )
+            return
         refused = refusal_in(error)
         await self._on_crash(error if refused is None else NotAuthorized(refused))
 
@@ -104,13 +126,24 @@ class Engine:
             partition = self._partitions.get(number)
             if partition is None:
                 partition = self._partitions[number] = Partition(
-                    self._config, number, self, self._observer, self._listener, self._shared, self._on_crash
+                    self._config,
+                    number,
+                    self,
+                    self._observer,
+                    (self._listener, self._case_listener),
+                    self._shared,
+                    self._on_crash,
                 )
             partition.start()
+        self._follow_ups.start()
         if self._cleaning is None:
             self._cleaning = asyncio.create_task(self._clean_up(), name="clean-up")
         self._joined = True
-        logger.info("assigned partitions: %s", ", ".join(map(str, sorted(partitions))) or "none")
+        logger.info(
+            "assigned partitions: %s",
+            ", ".join(map(str, sorted(partitions))) or "none",
+            extra={"partitions": sorted(partitions)},
+        )
 
     async def _clean_up(self) -> None:
         """Remove the stores of partitions that others have long had."""
@@ -131,6 +164,8 @@ class Engine:
         self._joined = False
         partitions, self._partitions = list(self._partitions.values()), {}
         await asyncio.gather(*(partition.close() for partition in partitions))
+        await self._follow_ups.stop()
+        await self._ends.close()
         if self._admin is not None:
             await self._admin.close()
 
@@ -138,7 +173,32 @@ class Engine:
 
     async def move_to(self, partition: int, offset: int) -> None:
         """Fetch from this offset on; what was fetched before is not delivered."""
+        self._fetched_to[partition] = offset  # a fetch under way may set it too high, until that is fetched again
         await self._consumer().move_to(TP(self._config.deciding.topics.responses, partition), offset)
+
+    def fetched_to(self, partition: int) -> int:
+        """Return the offset after the last response that was fetched since the position was last moved."""
+        return self._fetched_to.get(partition, 0)
+
+    async def position(self, partition: int) -> int:
+        """Return the offset before which every response was fetched, markers of transactions included."""
+        return await self._consumer().position_of(TP(self._config.deciding.topics.responses, partition))
+
+    async def ends(self, *inputs: TopicPartition) -> list[int]:
+        """Ask the broker for the ends of inputs, as they are after this call began."""
+        return await self._ends.ask(inputs)
+
+    def follow(self, partition: int, offset: int, taker: Taker) -> None:
+        """Deliver follow-ups from this offset on."""
+        self._follow_ups.follow(partition, offset, taker)
+
+    def leave(self, partition: int, taker: Taker) -> None:
+        """Deliver no more follow-ups to this taker."""
+        self._follow_ups.leave(partition, taker)
+
+    def follow_ups_position(self, partition: int) -> int:
+        """Return the offset before which every follow-up was delivered, markers of transactions included."""
+        return self._follow_ups.position(partition)
 
     def end_offset(self, partition: int) -> int | None:
         """Return the end of the partition as last fetched, None before that."""
@@ -150,11 +210,19 @@ class Engine:
             return None
         return end
 
+    def read_to_end(self, partition: int) -> bool:
+        """Is everything fetched, up to the end as last seen?"""
+        try:
+            return self._consumer().read_to_end(TopicPartition(self._config.deciding.topics.responses, partition))
+        except (AssertionError, ConsumerNotStarted):  # not assigned at this moment
+            return False
+
     async def check_ends(self) -> None:
         """Raise LogLost where an owned partition ends before what was processed of it."""
-        source = self._config.deciding.topics.responses
         # Looked at before the ends are asked for: both move on meanwhile.
-        owned = {TP(source, number): each.committed for number, each in self._partitions.items()}
+        known = [each.known for each in self._partitions.values()]
+        owned = {each.responses: each.offset for each in known}
+        owned |= {each.follow_ups: each.follow_ups_offset for each in known}
         if not owned or not self._joined:
             return
         try:
@@ -215,5 +283,6 @@ class _WarningObserver:
                 "a producer uses another one, and customers' journeys split (see docs/publishing.md)",
                 self._misplaced,
                 self._topic,
+                extra={"records": self._misplaced, "topic": self._topic},
             )
             self._misplaced = 0

@@ -11,6 +11,7 @@ from typing import Annotated, Generic, TypeVar
 
 import msgspec
 
+from streams.rules.case_counts import CASE_CELLS
 from streams.rules.counts import COUNTERS, HOURS_A_DAY
 from streams.rules.journey import Journey, Remembered
 
@@ -20,7 +21,12 @@ Cell = Annotated[int, msgspec.Meta(ge=0, lt=HOURS_A_DAY * COUNTERS)]
 Count = Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
 """Of one partition in one hour: sums over all hours and partitions stay far below 2^63."""
 Cells = dict[Cell, Count]
-"""A day's counts: cell → count, cell = hour of day x 6 + counter; cells without a count are absent."""
+"""A day's counts: cell → count, cell = hour of day x 7 + counter; cells without a count are absent."""
+CaseCell = Annotated[int, msgspec.Meta(ge=0, lt=CASE_CELLS)]
+CaseCount = Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
+"""Most are numbers of cases; one is a sum of ms."""
+CaseCells = dict[CaseCell, CaseCount]
+"""A day's counts of cases: cell → count, as in `streams.rules.case_counts`."""
 
 
 class Unreadable(Exception):
@@ -63,11 +69,11 @@ class Format(Generic[T]):
 
     def decode(self, stored: bytes) -> T:
         """Return the value. Raises NewerFormat or Corrupt."""
-        self.check(stored)
+        current = stored[:1] == self._prefix
+        if not current:
+            self.check(stored)
         try:
-            if stored[0] == self.version:
-                return self._from_msgpack(memoryview(stored)[1:])
-            return self._upgrades[stored[0]](stored[1:])
+            return self._from_msgpack(stored[1:]) if current else self._upgrades[stored[0]](stored[1:])
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise Corrupt(f"{self.what} can't be decoded: {type(error).__name__}") from error
 
@@ -82,6 +88,21 @@ class Format(Generic[T]):
             raise Corrupt(f"{self.what} has format {found}, which no release wrote")
 
 
-JOURNEY: Format[Journey] = Format("a journey", Journey)
-REMEMBERED: Format[Remembered] = Format("an anonymous response", Remembered)
-COUNTS: Format[Cells] = Format("a day's counts", Cells)
+COUNTERS_1 = 6
+"""Of an hour in the first version of counts."""
+_OldCell = Annotated[int, msgspec.Meta(ge=0, lt=HOURS_A_DAY * COUNTERS_1)]
+_counts_1 = msgspec.msgpack.Decoder(dict[_OldCell, Count]).decode
+
+
+def _upgrade_counts_1(payload: bytes) -> Cells:
+    """Before answered responses were counted, an hour had six counters."""
+    return {cell // COUNTERS_1 * COUNTERS + cell % COUNTERS_1: count for cell, count in _counts_1(payload).items()}
+
+
+# Version 1 had no marks of answers, cases and what is past: their defaults are what it meant.
+JOURNEY: Format[Journey] = Format("a journey", Journey, 2, {1: msgspec.msgpack.Decoder(Journey).decode})
+REMEMBERED: Format[Remembered] = Format(
+    "an anonymous response", Remembered, 2, {1: msgspec.msgpack.Decoder(Remembered).decode}
+)
+COUNTS: Format[Cells] = Format("a day's counts", Cells, 2, {1: _upgrade_counts_1})
+CASE_COUNTS: Format[CaseCells] = Format("a day's counts of cases", CaseCells)

@@ -73,11 +73,21 @@ class Housekeeping:
                 began = time.monotonic()
                 if store.holds_deleted:
                     await asyncio.to_thread(store.purge)
+                    took_s = time.monotonic() - began
                     logger.info(
-                        "partition %d: purged of what was deleted in %.1f s", self._partition, time.monotonic() - began
+                        "partition %d: purged of what was deleted in %.1f s",
+                        self._partition,
+                        took_s,
+                        extra={"partition": self._partition, "seconds": round(took_s, 3)},
                     )
         except Exception as error:  # rocksdict raises bare Exception, also when interrupted
-            logger.info("partition %d: not purged of what was deleted: %s", self._partition, error)
+            logger.log(
+                logging.DEBUG if store.interrupted else logging.WARNING,
+                "partition %d: not purged of what was deleted, trying again in an hour: %s",
+                self._partition,
+                error,
+                extra={"partition": self._partition},
+            )
         finally:
             self._purging = False
             self._purged_at_s = time.monotonic()

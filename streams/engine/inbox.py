@@ -4,29 +4,39 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from aiokafka.structs import ConsumerRecord
-
+from streams.engine.records import Record
 from streams.engine.sizes import size_bytes
 
 INBOX_RECORDS_MAX = 4_000
 """A partition with as many records waiting is not fetched."""
 INBOX_BYTES_MAX = 8 << 20
 """Nor is one with as many bytes waiting. What one fetch brings comes on top."""
+SLICE_RECORDS = 250
+"""Records decided before other tasks get their turn (some milliseconds)."""
+
+
+class Slice(NamedTuple):
+    """Records to be decided together."""
+
+    records: Sequence[Record]
+    size_bytes: int
+    """Of their keys, values and headers."""
 
 
 class Inbox:
     """The records of one partition, in order and without a gap from the position that was taken last."""
 
     def __init__(self) -> None:
-        self._batches: deque[Sequence[ConsumerRecord[bytes, bytes]]] = deque()
+        self._slices: deque[Slice] = deque()
         self._records = 0
         self._bytes = 0
         self._expected = 0
         """Next offset to be put in."""
 
     def __bool__(self) -> bool:
-        return bool(self._batches)
+        return bool(self._slices)
 
     @property
     def has_room(self) -> bool:
@@ -34,9 +44,19 @@ class Inbox:
         return self._records < INBOX_RECORDS_MAX and self._bytes < INBOX_BYTES_MAX
 
     @property
+    def expected(self) -> int:
+        """The next offset to be put in: everything before it was put in, or is no record."""
+        return self._expected
+
+    @property
+    def first_offset(self) -> int | None:
+        """Of the first record that waits."""
+        return self._slices[0].records[0].offset if self._slices else None
+
+    @property
     def oldest_record_time_ms(self) -> int | None:
         """Record time of the first one waiting."""
-        return self._batches[0][0].timestamp if self._batches else None
+        return self._slices[0].records[0].timestamp if self._slices else None
 
     def begin_at(self, offset: int) -> None:
         """Empty it, and take records from this offset on."""
@@ -45,31 +65,35 @@ class Inbox:
 
     def clear(self) -> None:
         """Empty it."""
-        self._batches.clear()
+        self._slices.clear()
         self._records = 0
         self._bytes = 0
 
-    def put(self, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
+    def put(self, records: Sequence[Record]) -> None:
         """Take fetched records in; those before the expected offset are dropped."""
         if records[0].offset < self._expected:
             records = [record for record in records if record.offset >= self._expected]
             if not records:
                 return
         self._expected = records[-1].offset + 1
-        self._batches.append(records)
+        for first in range(0, len(records), SLICE_RECORDS):
+            some = records[first : first + SLICE_RECORDS]
+            size = _size_bytes(some)
+            self._slices.append(Slice(some, size))
+            self._bytes += size
         self._records += len(records)
-        self._bytes += _bytes(records)
 
-    def take(self, count: int) -> Sequence[ConsumerRecord[bytes, bytes]]:
-        """Take out the first ones, `count` at most; there must be one."""
-        records = self._batches.popleft()
-        if len(records) > count:
-            self._batches.appendleft(records[count:])
-            records = records[:count]
-        self._records -= len(records)
-        self._bytes -= _bytes(records)
-        return records
+    def take(self) -> Slice:
+        """Take out the first ones; there must be one."""
+        taken = self._slices.popleft()
+        self._records -= len(taken.records)
+        self._bytes -= taken.size_bytes
+        return taken
 
 
-def _bytes(records: Sequence[ConsumerRecord[bytes, bytes]]) -> int:
+def _size_bytes(records: Sequence[Record]) -> int:
+    """As `size_bytes` of each, but quicker where all have a value and none has headers, as is usual."""
+    plain = [len(record.value) for record in records if record.value is not None and not record.headers]
+    if len(plain) == len(records):
+        return sum(plain) + sum([len(record.key) for record in records if record.key is not None])
     return sum([size_bytes(record.key, record.value, record.headers) for record in records])

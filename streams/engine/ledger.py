@@ -9,14 +9,18 @@ Rows and series make no reference cycles and are kept out of the garbage collect
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
 from schemas.keys import counts_key, parse_counts_key
 from schemas.times import US_PER_DAY
-from streams.engine.formats import COUNTS, Cells
-from streams.rules.counts import cells
+from streams.engine.formats import CASE_COUNTS, COUNTS, Cells, Format
+from streams.rules.case import CaseChange
+from streams.rules.case_counts import amounts as amounts_of
+from streams.rules.case_counts import opening_amounts
+from streams.rules.counts import answered_cells, cells
 from streams.rules.journey import Answer
 from streams.rules.segments import ALL, Places, segment_names
 
@@ -24,6 +28,8 @@ REMEMBERED_MAX = 60_000
 """Rows, and combinations of a survey and segments, that all ledgers of a worker remember together between units (some
 50 MB). Above it each forgets its own as it hands over a unit, and reads them again when needed.
 """
+COMBINED_MAX_SEGMENTS = 4
+"""Answers with no more segments than this share their combinations often enough to remember these."""
 
 
 class LedgerMemory:
@@ -49,8 +55,22 @@ class Series(msgspec.Struct, gc=False):
     days: dict[int, Row] = msgspec.field(default_factory=dict)
 
 
+class Placed(msgspec.Struct, gc=False):
+    """Where answers of one (survey, segments) count."""
+
+    series: tuple[Series, ...]
+    diverted: int
+    counted_as: bool | tuple[str, ...]
+
+
+Amounts = Iterable[tuple[int, int]]
+"""(cell, amount) pairs."""
+
+
 class Ledger:
     """The counts of one partition; `load` returns the stored bytes of a row, or None."""
+
+    format: Format[Any] = COUNTS
 
     def __init__(
         self,
@@ -62,8 +82,15 @@ class Ledger:
         self._load = load
         self._memory = memory
         self._places = Places(segment_limit, crosses)
+        self._crossing = bool(crosses)
         self._series: dict[tuple[str, str], Series] = {}
-        self._of_combination: dict[tuple[object, ...], tuple[tuple[Series, ...], int, bool | tuple[str, ...]]] = {}
+        self._of_combination: dict[tuple[object, ...], Placed] = {}
+        self._of_pair: dict[str, dict[tuple[str, str], Series]] = {}
+        """By survey, and one segment's name and value, those that count under their own name: of them a combination
+        that was never met is put together."""
+        self._met: dict[tuple[str, int], tuple[dict[str, str], Placed]] = {}
+        """The same by what is quickest to look at: most answers share their segments (see `quick_reading`). An id is of
+        one object as long as that is kept, which it is here."""
         self._changed: list[Row] = []
         self._remembered = 0
         """Of all that the memory counts, what is ours."""
@@ -79,17 +106,16 @@ class Ledger:
 
     def add(self, survey: str, answer: Answer) -> bool | tuple[str, ...]:
         """Count an answer; returns what its `counted_as` must be."""
-        day = answer.responded_at // US_PER_DAY
+        return self.count(survey, answer.segments, answer.responded_at // US_PER_DAY, cells(answer))
+
+    def count(self, survey: str, segments: dict[str, str], day: int, amounts: Amounts) -> bool | tuple[str, ...]:
+        """Count something that has these segments on a day; returns what its `counted_as` must be."""
         if day < self.oldest_day:
             return False
-        combination = (survey, *answer.segments.items())
-        known = self._of_combination.get(combination)
-        if known is None:
-            known = self._place(combination, survey, answer)
-        series, diverted, counted_as = known
-        self._overflowed += diverted
-        amounts = cells(answer)
-        for one in series:
+        met = self._met.get((survey, id(segments)))
+        placed = met[1] if met is not None else self._meet(survey, segments)
+        self._overflowed += placed.diverted
+        for one in placed.series:
             row = one.days.get(day)
             if row is None:
                 row = self._row(one, day)
@@ -99,7 +125,7 @@ class Ledger:
             if not row.changed:
                 row.changed = True
                 self._changed.append(row)
-        return counted_as
+        return placed.counted_as
 
     def retract(self, survey: str, answer: Answer) -> None:
         """Take an answer back out of the rows that it was counted in, as far as they are still there.
@@ -107,16 +133,32 @@ class Ledger:
         A row may be gone, or begun anew, though its day is kept: the retention was raised since, or a worker whose
         clock goes ahead had the partition before.
         """
-        day = answer.responded_at // US_PER_DAY
-        if answer.counted_as is False or day < self.oldest_day:
+        self._change_answer(survey, answer, [(cell, -amount) for cell, amount in cells(answer)])
+
+    def answered(self, survey: str, answer: Answer) -> None:
+        """Count that somebody has contacted the customer about an answer, in the rows that it was counted in."""
+        self._change_answer(survey, answer, answered_cells(answer))
+
+    def _change_answer(self, survey: str, answer: Answer, amounts: Amounts) -> None:
+        self._change(survey, answer.segments, answer.counted_as, answer.responded_at // US_PER_DAY, amounts)
+
+    def _change(
+        self,
+        survey: str,
+        segments: Mapping[str, str],
+        counted_as: bool | tuple[str, ...],
+        day: int,
+        amounts: Amounts,
+    ) -> None:
+        """Change the rows that something was counted in, as far as they are still there."""
+        if counted_as is False or day < self.oldest_day:
             return
-        names = segment_names(answer.segments) if answer.counted_as is True else answer.counted_as
-        for name in (ALL, *names):
-            row = self._known_row(self._series_of(survey, name), day)
+        for series in self._series_counted(survey, segments, counted_as):
+            row = series.days.get(day) or self._known_row(series, day)
             if row is None:
                 continue
-            for cell, amount in cells(answer):
-                left = row.cells.get(cell, 0) - amount
+            for cell, amount in amounts:
+                left = row.cells.get(cell, 0) + amount
                 if left > 0:
                     row.cells[cell] = left
                 else:
@@ -125,10 +167,21 @@ class Ledger:
                 row.changed = True
                 self._changed.append(row)
 
+    def _series_counted(
+        self, survey: str, segments: Mapping[str, str], counted_as: bool | tuple[str, ...]
+    ) -> Sequence[Series]:
+        if counted_as is True:
+            placed = self._of_combination.get((survey, *segments.items()))
+            if placed is not None and placed.counted_as is True:
+                return placed.series
+            counted_as = segment_names(segments)
+        assert isinstance(counted_as, tuple)
+        return [self._series_of(survey, name) for name in (ALL, *counted_as)]
+
     def take_changed(self) -> list[tuple[bytes, bytes]]:
         """Return key and stored bytes of the rows changed since the last call."""
         rows, self._changed = self._changed, []
-        encode = COUNTS.encode
+        encode = self.format.encode
         taken = []
         for row in rows:
             row.changed = False
@@ -152,23 +205,43 @@ class Ledger:
             if series is not None and series.days.pop(day, None) is not None:
                 self._remember(-1)
             self._places.row_dropped(survey, segment)
-            self._remember(-len(self._of_combination))
-            self._of_combination.clear()  # a place may be free now
+            self._forget_combinations()  # a place may be free now
             yield key
 
     def close(self) -> None:
         """Take what is remembered off the memory's count: it is not used any more."""
         self._forget()
 
-    def _place(
-        self, combination: tuple[object, ...], survey: str, answer: Answer
-    ) -> tuple[tuple[Series, ...], int, bool | tuple[str, ...]]:
-        placement = self._places.rows_of(survey, answer.segments)
-        series = tuple(self._series_of(survey, name) for name in (ALL, *placement.rows))
-        known = series, placement.diverted, True if placement.plain else placement.rows
-        self._of_combination[combination] = known
+    def _meet(self, survey: str, segments: dict[str, str]) -> Placed:
+        if len(segments) > COMBINED_MAX_SEGMENTS:
+            return self._known_pairs(survey, segments) or self._place(survey, segments)
+        combination = (survey, *segments.items())
+        placed = self._of_combination.get(combination)
+        if placed is None:
+            placed = self._known_pairs(survey, segments) or self._place(survey, segments)
+            self._of_combination[combination] = placed
+            self._remember(1)
+        self._met[survey, id(segments)] = segments, placed
         self._remember(1)
-        return known
+        return placed
+
+    def _known_pairs(self, survey: str, segments: dict[str, str]) -> Placed | None:
+        """Where an answer counts all of whose segments are known to count under their own names; else None."""
+        pairs = self._of_pair.get(survey)
+        if pairs is None or self._crossing:
+            return None
+        known = [one for one in map(pairs.get, segments.items()) if one is not None]
+        return Placed((self._series_of(survey, ALL), *known), 0, True) if len(known) == len(segments) else None
+
+    def _place(self, survey: str, segments: dict[str, str]) -> Placed:
+        placement = self._places.rows_of(survey, segments)
+        series = tuple(self._series_of(survey, name) for name in (ALL, *placement.rows))
+        if placement.plain:
+            pairs = self._of_pair.setdefault(survey, {})
+            before = len(pairs)
+            pairs.update(zip(sorted(segments.items()), series[1:], strict=True))
+            self._remember(len(pairs) - before)
+        return Placed(series, placement.diverted, True if placement.plain else placement.rows)
 
     def _series_of(self, survey: str, segment: str) -> Series:
         series = self._series.get((survey, segment))
@@ -189,7 +262,7 @@ class Ledger:
             key = counts_key(series.survey, series.segment, day)
             stored = self._load(key)
             if stored is not None:
-                row = self._keep(series, day, Row(key, COUNTS.decode(stored)))
+                row = self._keep(series, day, Row(key, self.format.decode(stored)))
         return row
 
     def _keep(self, series: Series, day: int, row: Row) -> Row:
@@ -204,5 +277,29 @@ class Ledger:
     def _forget(self) -> None:
         """Everything is in the unit being written, or in the store."""
         self._series.clear()
-        self._of_combination.clear()
+        self._forget_combinations()
         self._remember(-self._remembered)
+
+    def _forget_combinations(self) -> None:
+        pairs = sum(map(len, self._of_pair.values()))
+        self._remember(-len(self._of_combination) - pairs - len(self._met))
+        self._of_combination.clear()
+        self._of_pair.clear()
+        self._met.clear()
+
+
+class CaseLedger(Ledger):
+    """The counts of cases: a row is the UTC day on which they opened. Segments hold places of their own here."""
+
+    format = CASE_COUNTS
+
+    def change(self, survey: str, change: CaseChange) -> None:
+        """Count what a record did to a case; sets the `counted_as` of one that opens."""
+        before, after = change.before, change.after
+        if before is None:
+            assert after is not None
+            day = after.opened_at // US_PER_DAY
+            after.counted_as = self.count(survey, after.segments, day, opening_amounts(after))
+        elif before.counted_as is not False:
+            day = before.opened_at // US_PER_DAY
+            self._change(survey, before.segments, before.counted_as, day, amounts_of(change))

@@ -20,13 +20,24 @@ class UnitReport:
     outcomes: Counter[str] = field(default_factory=Counter)
     detected: Counter[str] = field(default_factory=Counter)
     """Events by trigger."""
+    detected_answers: Counter[tuple[object, object]] = field(default_factory=Counter)
+    """The same events by the answer's score, 7 or 8, and its reason, None where it gives none."""
     changed: Counter[str] = field(default_factory=Counter)
     """Events by change."""
+    converted: Counter[object] = field(default_factory=Counter)
+    """Of these, passive to promoter: by the score before, 7 or 8."""
     withdrawn: Counter[str] = field(default_factory=Counter)
     """Events by cause."""
     suppressed: Counter[str] = field(default_factory=Counter)
     dead_letters: Counter[str] = field(default_factory=Counter)
     """By reason."""
+    follow_ups: int = 0
+    """Records of that input, which `records` does not count."""
+    follow_up_outcomes: Counter[str] = field(default_factory=Counter)
+    overdue: Counter[str] = field(default_factory=Counter)
+    """Events: nobody was in time; under one label."""
+    contact_s: list[float] = field(default_factory=list)
+    """From a case's opening to its first contact, of each that had its first."""
     misplaced: int = 0
     overflowed: int = 0
     """Diversions to `__other__`."""
@@ -80,7 +91,9 @@ class EngineObserver(Protocol):
 
 
 class CountsListener(Protocol):
-    """Implemented by the scoreboard. Keys and values are as stored in the segment-counts changelog."""
+    """Implemented by the scoreboard, once of responses and once of cases. Keys and values are as stored in the
+    changelog of segment counts, or of case counts.
+    """
 
     def partition_opening(self, partition: int) -> None:
         """This worker now owns the partition: drop what was known of it, its rows follow."""

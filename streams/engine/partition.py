@@ -15,28 +15,29 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import islice
 
 from aiokafka.errors import KafkaError
-from aiokafka.structs import ConsumerRecord, TopicPartition
+from aiokafka.structs import TopicPartition
 
 from streams.engine.access import NotAuthorized, refusal_in
 from streams.engine.changelog import Progress, restore
+from streams.engine.committing import Committing
 from streams.engine.config import EngineConfig
 from streams.engine.decider import Decider
 from streams.engine.housekeeping import HOUSEKEEPING_INTERVAL_S, Housekeeping
 from streams.engine.inbox import Inbox
 from streams.engine.observer import CountsListener, EngineObserver, PartitionStatus
-from streams.engine.positions import Positions, check_end, check_not_back
+from streams.engine.overdue import OVERDUE_INTERVAL_S, OverdueWatch
+from streams.engine.positions import Committed, Positions, check_end, check_not_back
+from streams.engine.records import Record
 from streams.engine.shared import Shared
 from streams.engine.state_directory import partition_directory
 from streams.engine.store import Checkpoint, Store
 from streams.engine.transaction import Fenced, OffsetNote, TransactionFailed, Transactor
-from streams.engine.unit import encoded_states
 
 logger = logging.getLogger(__name__)
 
-SLICE_RECORDS = 250
-"""Records decided before other tasks get their turn (some milliseconds)."""
 RETRY_MIN_S, RETRY_MAX_S = 0.2, 5.0
 """Pause before a partition is opened again after a failure; doubles up to the maximum."""
 NOTHING_COMMITTED = OffsetNote()
@@ -44,7 +45,7 @@ ROWS_BETWEEN_YIELDS = 2_000
 
 
 class Partition:
-    """One owned partition of the responses topic. Commands: `start`, `pause`, `close`; `deliver` feeds it."""
+    """One owned partition of both inputs. Commands: `start`, `pause`, `close`; the two `deliver…` feed it."""
 
     def __init__(
         self,
@@ -52,7 +53,7 @@ class Partition:
         number: int,
         positions: Positions,
         observer: EngineObserver,
-        listener: CountsListener,
+        listeners: tuple[CountsListener, CountsListener],
         shared: Shared,
         on_crash: Callable[[BaseException], Awaitable[None]],
     ) -> None:
@@ -64,31 +65,26 @@ class Partition:
         self._config = config
         self._positions = positions
         self._observer = observer
-        self._listener = listener
+        self._listener, self._case_listener = listeners
         self._shared = shared
         self._turn = shared.turn
         self._on_crash = on_crash
-        topics = config.deciding.topics
-        self._source = TopicPartition(topics.responses, number)
-        self._journeys = TopicPartition(topics.journeys, number)
-        self._counts = TopicPartition(topics.segment_counts, number)
         self._store: Store | None = None
         self._transactor: Transactor | None = None
         self._decider: Decider | None = None
-        self._checkpoint = Checkpoint(0, 0, 0)
-        self._committed = 0
-        """Next input offset, as committed."""
+        known = self.known = Committing(config, number, observer, listeners, shared.turn)
+        """What is committed."""
         self._end = 0
         """End of the input as seen when opening; the consumer knows better once it has fetched."""
         self._inbox = Inbox()
+        self._follow_up_inbox = Inbox()
+        self._overdue = OverdueWatch(known.responses, known.follow_ups, positions, config.now_us)
         self._housekeeping = Housekeeping(number, config.counts_retention_us)
-        self._last_record_time_ms = 0
         self._progress = Progress()
         self._wake = asyncio.Event()
         self._stopping = False
         self._life: asyncio.Task[None] | None = None
         self._commit: asyncio.Task[None] | None = None
-        self._commit_began = 0.0
 
     # --- commands -----------------------------------------------------------------------------------------------------
 
@@ -116,7 +112,7 @@ class Partition:
             await asyncio.wait([life])
         if self._life is life:
             self._life = None
-        self._inbox.clear()
+        self._clear_inboxes()
 
     async def close(self) -> None:
         """Stop, and let go of everything."""
@@ -126,7 +122,8 @@ class Partition:
             await self._housekeeping.stop(self._store)
             await asyncio.to_thread(self._store.close)
             self._store = None
-        self._listener.partition_closed(self.number, self._checkpoint.counts_offset or None)
+        self._listener.partition_closed(self.number, self.known.checkpoint.counts_offset or None)
+        self._case_listener.partition_closed(self.number, self.known.checkpoint.cases_offset or None)
         self._observer.partition_gone(self.number)
 
     # --- the consumer's side ------------------------------------------------------------------------------------------
@@ -136,10 +133,25 @@ class Partition:
         """May more be fetched?"""
         return self.ready.is_set() and self._inbox.has_room
 
-    def deliver(self, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
+    def deliver(self, records: Sequence[Record]) -> None:
         """Take fetched records in; those before the position are dropped."""
         self._inbox.put(records)
         self._wake.set()
+
+    @property
+    def has_room_for_follow_ups(self) -> bool:
+        """May more of them be fetched?"""
+        return self.ready.is_set() and self._follow_up_inbox.has_room
+
+    def deliver_follow_ups(self, records: Sequence[Record]) -> None:
+        """Take fetched records of the other input in; those before the position are dropped."""
+        self._follow_up_inbox.put(records)
+        self._wake.set()
+
+    def _clear_inboxes(self) -> None:
+        self._positions.leave(self.number, self)
+        self._inbox.clear()
+        self._follow_up_inbox.clear()
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
@@ -163,7 +175,13 @@ class Partition:
                 if (refused := refusal_in(error)) is not None:  # and would be refused again
                     await self._on_crash(NotAuthorized(refused))
                     return
-                logger.warning("partition %d: opening it again in %.1f s: %s", self.number, retry_s, error)
+                logger.warning(
+                    "partition %d: opening it again in %.1f s: %s",
+                    self.number,
+                    retry_s,
+                    error,
+                    extra={"partition": self.number},
+                )
             except asyncio.CancelledError:
                 await self._let_go()
                 raise
@@ -185,8 +203,9 @@ class Partition:
         transactor, self._transactor = self._transactor, None
         if self._decider is not None:
             self._decider.ledger.close()
+            self._decider.cases.close()
             self._decider = None
-        self._inbox.clear()
+        self._clear_inboxes()
         if transactor is not None:
             await transactor.close()
 
@@ -196,85 +215,107 @@ class Partition:
         """
         config = self._config
         if self._transactor is not None and self._decider is not None:
-            committed, _ = await self._read_committed()
-            if committed <= self._committed:  # nobody else had it in between (and our last commit may not show yet)
+            committed, follow_ups, _ = await self._read_committed()
+            # Nobody else had it in between (and our last commit may not show yet).
+            if committed <= self.known.offset and follow_ups <= self.known.follow_ups_offset:
                 await self._take_position()
                 return
             await self._let_go()
         began = time.monotonic()
         self._transactor = Transactor(
-            config.kafka, config.group_id, self._source, config.transaction_timeout_ms, config.probe
+            config.kafka, config.group_id, self.known.responses, config.transaction_timeout_ms, config.probe
         )
         await self._transactor.start()
         if self._store is None:
             async with self._turn:  # some 10 ms
                 self._store = Store(partition_directory(config.state_dir, self.number))
         await self._housekeeping.purged()  # a store that has to be rebuilt is closed first
-        self._listener.partition_opening(self.number)
+        for listener in (self._listener, self._case_listener):
+            listener.partition_opening(self.number)
         self._progress = Progress()
         async with self._shared.restoring:
-            await restore(config.kafka, self._store, self._journeys, self._counts, self._progress, self._turn)
-        self._checkpoint = self._store.checkpoint or Checkpoint(0, 0, 0)
-        committed, note = await self._read_committed()
-        check_not_back(committed, self._committed)
-        self._committed = committed
+            await restore(config.kafka, self._store, *self.known.changelogs, self._progress, self._turn)
+        self.known.checkpoint = self._store.checkpoint or Checkpoint(0, 0, 0)
+        committed, follow_ups, note = await self._read_committed()
+        check_not_back(committed, self.known.offset)
+        check_not_back(follow_ups, self.known.follow_ups_offset)
+        self.known.offset, self.known.follow_ups_offset = committed, follow_ups
         if note is NOTHING_COMMITTED and next(self._store.scan(b"j"), None) is not None:
             logger.warning(
                 "partition %d: the group has no committed offset, yet the changelogs hold state (of another group, or "
                 "its offsets have expired): reading from the beginning, what is remembered stays remembered",
                 self.number,
+                extra={"partition": self.number},
             )
         self._decider = Decider(config.deciding, self.number, self._store, note.stream_time_ms, self._shared.ledgers)
         await self._know_counts(self._decider, self._store)
         await self._housekeeping.drop_old_days(self._decider)
+        took_s = time.monotonic() - began
         logger.info(
             "partition %d: owned, at offset %d, %d changelog records restored in %.1f s",
             self.number,
-            self._committed,
+            committed,
             self._progress.records,
-            time.monotonic() - began,
+            took_s,
+            extra={
+                "partition": self.number,
+                "offset": committed,
+                "records": self._progress.records,
+                "seconds": round(took_s, 3),
+            },
         )
         await self._take_position()
 
-    async def _read_committed(self) -> tuple[int, OffsetNote]:
-        """Return the group's committed offset (the beginning, without one) and what was noted with it."""
-        known = await self._positions.committed(self._source)
+    async def _read_committed(self) -> tuple[int, int, OffsetNote]:
+        """Return the group's committed offsets of responses and of follow-ups (the beginning, without one), and what
+        was noted with them.
+        """
+        known = await self._positions.committed(self.known.responses)
         self._end = known.end
-        if known.offset is None:
-            return known.beginning, NOTHING_COMMITTED
-        check_end(self._config.group_id, self._source, known.offset, known.end)
-        if (lost := known.beginning - known.offset) > 0:
-            logger.error(
-                "partition %d: %d responses were deleted by retention before they were processed", self.number, lost
-            )
-        return max(known.offset, known.beginning), OffsetNote.decode(known.metadata)
+        note = NOTHING_COMMITTED if known.offset is None else OffsetNote.decode(known.metadata)
+        responses = self._checked(self.known.responses, known, known.offset)
+        known = await self._positions.committed(self.known.follow_ups)
+        offset = note.follow_ups_offset if known.offset is None else known.offset
+        return responses, self._checked(self.known.follow_ups, known, offset), note
 
-    @property
-    def committed(self) -> int:
-        """Next input offset, as this worker knows it to be committed; 0 before the first opening."""
-        return self._committed
+    def _checked(self, source: TopicPartition, known: Committed, offset: int | None) -> int:
+        """Return where to go on in an input. Raises LogLost."""
+        if offset is None:
+            return known.beginning
+        check_end(self._config.group_id, source, offset, known.end)
+        if (lost := known.beginning - offset) > 0:
+            logger.error(
+                "partition %d: %d records of %s were deleted by retention before they were processed",
+                self.number,
+                lost,
+                source.topic,
+                extra={"partition": self.number, "topic": source.topic, "records": lost},
+            )
+        return max(offset, known.beginning)
 
     async def _take_position(self) -> None:
-        await self._positions.move_to(self.number, self._committed)
+        await self._positions.move_to(self.number, self.known.offset)
         self.token = object()
-        self._inbox.begin_at(self._committed)
-        self._listener.partition_ready(self.number)
+        self._inbox.begin_at(self.known.offset)
+        self._follow_up_inbox.begin_at(self.known.follow_ups_offset)
+        self._positions.follow(self.number, self.known.follow_ups_offset, self)
+        self._overdue.begin()
+        for listener in (self._listener, self._case_listener):
+            listener.partition_ready(self.number)
         self.ready.set()
 
     async def _know_counts(self, decider: Decider, store: Store) -> None:
-        rows: list[tuple[bytes, bytes | None]] = []
-
-        async def hand_over() -> None:
-            decider.ledger.know(key for key, _ in rows)
-            self._listener.partition_rows(self.number, list(rows))
-            rows.clear()
-            await asyncio.sleep(0)
-
-        for key, value in store.scan(b"c"):
-            rows.append((key[1:], value))
-            if len(rows) >= ROWS_BETWEEN_YIELDS:
-                await hand_over()
-        await hand_over()
+        for letter, ledger, listener in (
+            (b"c", decider.ledger, self._listener),
+            (b"k", decider.cases, self._case_listener),
+        ):
+            rows: list[tuple[bytes, bytes | None]] = []
+            stored = store.scan(letter)
+            while some := list(islice(stored, ROWS_BETWEEN_YIELDS)):
+                rows = [(key[1:], value) for key, value in some]
+                ledger.know(key for key, _ in rows)
+                listener.partition_rows(self.number, rows)
+                await asyncio.sleep(0)
 
     # --- processing ---------------------------------------------------------------------------------------------------
 
@@ -287,13 +328,20 @@ class Partition:
             self._wake.clear()
             if self._inbox and not decider.unit.full:
                 async with self._turn:
-                    decider.decide(self._inbox.take(SLICE_RECORDS))
+                    decider.decide(self._inbox.take())
+                    self._shared.garbage.collect()
+            if self._follow_up_inbox and not decider.unit.full:
+                async with self._turn:
+                    decider.decide_follow_ups(self._follow_up_inbox.take())
+            if await self._overdue.look(decider) and not decider.unit.full and not self._stopping:
+                async with self._turn:
+                    self._overdue.decide(decider, self._inbox, self._follow_up_inbox)
             if decider.committing is None:
                 await self._housekeeping.keep(decider, self._store)
             self._commit_when_due(decider)
             if self._commit is not None and self._commit.done():
                 await self._finish_commit()
-            if self._inbox and not decider.unit.full:
+            if (self._inbox or self._follow_up_inbox) and not decider.unit.full:
                 await asyncio.sleep(0)  # also where the lock is not contended
             else:
                 await self._wait(decider)
@@ -307,21 +355,23 @@ class Partition:
         if self._commit is not None:
             timeout_s = None
         elif decider.unit.empty:
-            timeout_s = HOUSEKEEPING_INTERVAL_S
+            timeout_s = min(HOUSEKEEPING_INTERVAL_S, OVERDUE_INTERVAL_S)
         else:
-            timeout_s = max(self._commit_began + self._config.commit_interval_ms / 1000 - time.monotonic(), 0)
+            timeout_s = max(self.known.pace.due_in_s(self._inbox.oldest_record_time_ms), 0)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), timeout_s)
 
     def _commit_when_due(self, decider: Decider) -> None:
-        if self._commit is None and not decider.unit.empty:
-            waited_s = time.monotonic() - self._commit_began
-            if decider.unit.full or waited_s * 1000 >= self._config.commit_interval_ms:
-                self._begin_commit(decider)
+        if self._commit is not None or decider.unit.empty:
+            return
+        if decider.unit.full or self.known.pace.due_in_s(self._inbox.oldest_record_time_ms) <= 0:
+            self._begin_commit(decider)
 
     def _begin_commit(self, decider: Decider) -> None:
-        self._commit_began = time.monotonic()
-        self._commit = asyncio.create_task(self._commit_unit(decider), name=f"commit-{self.number}")
+        assert self._store is not None
+        assert self._transactor is not None
+        committing = self.known.commit(decider, self._store, self._transactor)
+        self._commit = asyncio.create_task(committing, name=f"commit-{self.number}")
         self._commit.add_done_callback(lambda _: self._wake.set())
 
     async def _finish_commit(self) -> None:
@@ -331,72 +381,33 @@ class Partition:
             self._commit = None
             commit.result()
 
-    async def _commit_unit(self, decider: Decider) -> None:
-        """Commit a unit in one transaction, and only then write it to the store."""
-        assert self._transactor is not None
-        assert self._store is not None
-        began = time.monotonic()
-        self._config.probe("before_transaction")
-        async with self._turn:
-            unit = decider.close_unit()
-        states = await encoded_states(unit)
-        counts = list(unit.counts.items())
-        ends = await self._transactor.commit(
-            {self._journeys.topic: states, self._counts.topic: counts},
-            unit.produced,
-            unit.next_offset,
-            OffsetNote(unit.stream_time_ms),
-        )
-        committed_at_ms = int(time.time() * 1000)
-        checkpoint = Checkpoint(
-            ends[self._journeys.topic] or self._checkpoint.journeys_offset,
-            ends[self._counts.topic] or self._checkpoint.counts_offset,
-            committed_at_ms,
-        )
-        rows: list[tuple[bytes, bytes | None]] = [(b"j" + key, value) for key, value in states]
-        rows += [(b"c" + key, value) for key, value in counts]
-        rows += unit.index_entries.items()
-        async with self._turn:
-            self._store.write(rows, checkpoint)
-        self._checkpoint = checkpoint
-        self._config.probe("after_store")
-        decider.unit_committed()
-        if unit.next_offset is not None:
-            self._committed = unit.next_offset
-        report = unit.report
-        if report.record_times_ms:
-            self._last_record_time_ms = report.record_times_ms[-1]
-        report.committed_at_ms = committed_at_ms
-        report.commit_s = time.monotonic() - began
-        self._listener.partition_rows(self.number, counts)
-        self._observer.unit_committed(report)
-
     # --- status -------------------------------------------------------------------------------------------------------
 
     def status(self) -> PartitionStatus:
         """Return what ops teams see of it."""
         end = max(self._positions.end_offset(self.number) or 0, self._end)
-        lag = max(end - self._committed, 0)
+        oldest_ms = self._oldest_waiting_ms()
+        nothing_waits = self.ready.is_set() and oldest_ms is None and self._positions.read_to_end(self.number)
+        lag = 0 if nothing_waits else max(end - self.known.offset, 0)
         return PartitionStatus(
             partition=self.number,
             ready=self.ready.is_set(),
             lag_records=lag,
-            lag_seconds=self._lag_seconds() if lag else 0.0,
+            lag_seconds=self._age_s(oldest_ms or self.known.last_record_time_ms) if lag else 0.0,
             restored_records=self._progress.passed,
             restore_total=self._progress.total,
             state_bytes=self._store.size_bytes if self._store is not None else 0,
         )
 
-    def _lag_seconds(self) -> float:
-        """Age of the oldest record that is not committed, by its record time; of the last committed one while the
-        oldest has not been fetched.
-        """
-        oldest_ms = self._last_record_time_ms
+    def _oldest_waiting_ms(self) -> int | None:
+        """Record time of the oldest record that was fetched and is not committed."""
         decider = self._decider
         for unit in (decider.committing, decider.unit) if decider is not None else ():
             if unit is not None and unit.report.record_times_ms:
-                oldest_ms = unit.report.record_times_ms[0]
-                break
-        else:
-            oldest_ms = self._inbox.oldest_record_time_ms or oldest_ms
-        return max(time.time() - oldest_ms / 1000, 0.0) if oldest_ms else 0.0
+                return unit.report.record_times_ms[0]
+        return self._inbox.oldest_record_time_ms
+
+    @staticmethod
+    def _age_s(record_time_ms: int) -> float:
+        """Of the oldest that waits; of the last committed one while the oldest has not been fetched."""
+        return max(time.time() - record_time_ms / 1000, 0.0) if record_time_ms else 0.0

@@ -20,10 +20,10 @@ _SHIFT_24, _SHIFT_13, _SHIFT_15 = np.uint32(24), np.uint32(13), np.uint32(15)
 
 def partitions_of(keys: Sequence[bytes], partitions: int) -> list[int]:
     """Return `toPositive(murmur2(key)) % partitions` of each key."""
-    if any(len(key) > LONG_KEY_BYTES for key in keys):
-        return [(murmur2(key) & 0x7FFFFFFF) % partitions for key in keys]
     if not keys:
         return []
+    if max(map(len, keys)) > LONG_KEY_BYTES:
+        return [(murmur2(key) & 0x7FFFFFFF) % partitions for key in keys]
     lengths = np.fromiter(map(len, keys), np.uint32, len(keys))
     words_max = int(lengths.max()) // 4 + 1
     # Fixed-width bytes pad with zeros, which is what a partial last word needs.

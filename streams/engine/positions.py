@@ -7,9 +7,15 @@ from typing import NamedTuple, Protocol
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
+from streams.engine.follow_ups import Taker
+
 
 class LogLost(Exception):
     """The input ends before what was processed: which records that concerns is for people to find out."""
+
+
+class GroupOfOthers(Exception):
+    """The group has members that are no workers."""
 
 
 def check_end(group_id: str, source: TopicPartition, committed: int, end: int) -> None:
@@ -55,8 +61,31 @@ class Positions(Protocol):
     def end_offset(self, partition: int) -> int | None:
         """Return the end of the partition as last seen, None before that."""
 
+    def read_to_end(self, partition: int) -> bool:
+        """Is everything fetched, up to the end as last seen? Marks of transactions and aborted records may follow the
+        last record.
+        """
+
     async def committed(self, source: TopicPartition) -> Committed:
         """Ask the broker where the group stands."""
+
+    def fetched_to(self, partition: int) -> int:
+        """Return the offset after the last response that was fetched since the position was last moved."""
+
+    async def position(self, partition: int) -> int:
+        """Return the offset before which every response was fetched, markers of transactions included."""
+
+    async def ends(self, *inputs: TopicPartition) -> list[int]:
+        """Ask the broker for the ends of inputs, as they are after this call began."""
+
+    def follow(self, partition: int, offset: int, taker: Taker) -> None:
+        """Deliver follow-ups from this offset on."""
+
+    def leave(self, partition: int, taker: Taker) -> None:
+        """Deliver no more follow-ups to this taker."""
+
+    def follow_ups_position(self, partition: int) -> int:
+        """Return the offset before which every follow-up was delivered, markers of transactions included."""
 
     async def still_member(self) -> None:
         """Return when the group has confirmed, from now on, that this worker is a member of its current generation."""

@@ -3,8 +3,9 @@
 Kafka's changelogs are the log, so RocksDB keeps none of its own (no WAL): after a crash it holds a prefix of what was
 written, and since the checkpoint is written in the same batch as the data, it always tells exactly which prefix.
 
-Keys are one letter and then the changelog's key: `j` journeys and anonymous responses, `c` counts, `a` the index of
-anonymous responses by the day they were first seen, `m` the checkpoint.
+Keys are one letter and then the changelog's key: `j` journeys and anonymous responses, `c` counts, `k` counts of cases,
+`a` the index of anonymous responses by the day they were first seen, `d` that of cases by when they are due, `m` the
+checkpoint.
 """
 
 from __future__ import annotations
@@ -68,6 +69,7 @@ class Checkpoint(msgspec.Struct, array_like=True, frozen=True):
     counts_offset: int
     saved_at_ms: int
     """Wall clock. A store that missed more than the changelogs' `delete.retention.ms` may have missed deletions."""
+    cases_offset: int = 0
 
 
 def _options() -> Options:
@@ -102,7 +104,8 @@ class Store:
         """Something read was not what was written: only `clear` and `close` make sense."""
         self._write_options = WriteOptions()
         self._write_options.disable_wal = True
-        self._interrupted = False
+        self.interrupted = False
+        """A purge was ended before its time."""
         self._db = self._open()
 
     def _open(self) -> Rdict:
@@ -214,13 +217,13 @@ class Store:
         # All at once, not a range: RocksDB's log tells the ends of a range, which are keys.
         self._db.compact_range(None, None, options)
         checkpoint = self.checkpoint
-        if checkpoint is not None and not self._interrupted:
+        if checkpoint is not None and not self.interrupted:
             self.write((), checkpoint)
             self._db.flush()  # a change of its own, so that the manifest begins anew after the one that dropped files
 
     def interrupt_purge(self) -> None:
         """Let a purge in another thread end at once; after that the store can only be closed."""
-        self._interrupted = True
+        self.interrupted = True
         self._db.flush()
         self._db.cancel_all_background(False)
 
@@ -235,7 +238,7 @@ class Store:
 
     def close(self) -> None:
         """Write the memtable to disk (milliseconds), so that a later start restores only what comes after; close."""
-        if not self._interrupted:  # else all that can be written is, and RocksDB closes when it is let go of
+        if not self.interrupted:  # else all that can be written is, and RocksDB closes when it is let go of
             try:
                 self._db.flush()
                 self._db.close()

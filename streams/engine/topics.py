@@ -18,7 +18,7 @@ from aiokafka.errors import (
     for_code,
 )
 
-from schemas.topics import Topics
+from schemas.topics import Topics, TopicSpec
 from streams.engine.metadata import DescribedTopic, described
 from streams.engine.refusals import refusal
 
@@ -100,10 +100,38 @@ async def ensure_topics(
             [NewTopic(s.name, s.partitions(count), replication_factor, topic_configs=s.config) for s in missing],
         )
         logger.info("created topics: %s", ", ".join(spec.name for spec in missing))
-        await _until_visible(admin, topics)
+        await _until_visible(admin, [spec.name for spec in topics.all()])
         # Another worker may have been quicker, with another number of partitions: what is there now decides.
         return await ensure_topics(admin, topics, partitions, replication_factor, create=False)
     return count
+
+
+async def require_topics(admin: AIOKafkaAdminClient, names: Iterable[str]) -> int:
+    """Return the number of partitions of topics that others create, the first one's. Raises RefusedToStart."""
+    names = list(names)
+    found = _counts(await described(admin, names))
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise RefusedToStart(
+            f"these topics do not exist, or this Kafka user may not see them: {', '.join(missing)}: "
+            "start a worker, or create them with `nps topics --create`"
+        )
+    return found[names[0]]
+
+
+async def ensure_topic(
+    admin: AIOKafkaAdminClient, spec: TopicSpec, partitions: int, replication_factor: int, create: bool
+) -> None:
+    """Have a topic that no worker needs; `partitions` is the others' number. Raises RefusedToStart."""
+    if spec.name in _counts(await described(admin, [spec.name])):
+        return
+    if not create:
+        await require_topics(admin, [spec.name])
+    await _create(
+        admin, [NewTopic(spec.name, spec.partitions(partitions), replication_factor, topic_configs=spec.config)]
+    )
+    logger.info("created topic %s", spec.name)
+    await _until_visible(admin, [spec.name])
 
 
 async def changed_topics(admin: AIOKafkaAdminClient, topics: Topics, partitions: int) -> str | None:
@@ -157,11 +185,12 @@ async def _create(admin: AIOKafkaAdminClient, new: list[NewTopic]) -> None:
             raise RefusedToStart(f"the topic {name} can't be created: {message or kind.__name__}")
 
 
-async def _until_visible(admin: AIOKafkaAdminClient, topics: Topics) -> None:
-    """Wait until the broker's metadata has all topics, with leaders."""
+async def _until_visible(admin: AIOKafkaAdminClient, names: Iterable[str]) -> None:
+    """Wait until the broker's metadata has these topics, with leaders."""
+    names = list(names)
     deadline = time.monotonic() + CREATED_TIMEOUT_S
     while time.monotonic() < deadline:
-        found = await described(admin, (spec.name for spec in topics.all()))
+        found = await described(admin, names)
         if all(not topic.error_code and topic.led == topic.partitions for topic in found):
             return
         await asyncio.sleep(0.1)

@@ -1,4 +1,4 @@
-"""One Kafka transaction per unit of work: everything a unit writes, and its input offset, or nothing.
+"""One Kafka transaction per unit of work: everything a unit writes, and its input offsets, or nothing.
 
 Fencing: the transactional id names the input partition, not the process. Whoever starts a `Transactor` for a partition
 ends the open transaction of whoever held it before and makes every later attempt of theirs fail. (The client speaks a
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -20,7 +20,6 @@ from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from streams.engine.clients import make_patient
-from streams.engine.sizes import size_bytes
 from streams.engine.unit import Produced
 
 logger = logging.getLogger(__name__)
@@ -35,6 +34,8 @@ APPENDS_BETWEEN_YIELDS = 1_000
 CLOSE_TIMEOUT_S = 2.0
 
 Rows = Sequence[tuple[bytes, bytes | None]]
+Offsets = Mapping[TopicPartition, tuple[int, str]]
+"""The next offset to read of each input, and what is noted with it."""
 
 
 class TransactionFailed(Exception):
@@ -50,6 +51,9 @@ class OffsetNote(msgspec.Struct, frozen=True):
 
     stream_time_ms: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
     """The highest record time that was processed."""
+    follow_ups_offset: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | None = None
+    """The next follow-up to read. The group does not subscribe to them, so that a broker may forget its own offset of
+    them after a while without commits, though never that of the responses."""
 
     def encode(self) -> str:
         """Return the text to commit."""
@@ -99,25 +103,30 @@ class Transactor:
             raise TransactionFailed(f"the transaction coordinator was not found: {error}") from error
 
     async def commit(
-        self, changelogs: dict[str, Rows], produced: Sequence[Produced], next_offset: int | None, note: OffsetNote
+        self, changelogs: dict[str, Rows], produced: Sequence[Produced], offsets: Offsets
     ) -> dict[str, int | None]:
-        """Commit rows of each changelog topic, produced records and the input offset; returns, by changelog topic, the
+        """Commit rows of each changelog topic, produced records and input offsets; returns, by changelog topic, the
         offset after the last row written (None: none was). Raises TransactionFailed or Fenced; then close this.
         """
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await self._commit(changelogs, produced, next_offset, note)
+                return await self._commit(changelogs, produced, offsets)
         except (TimeoutError, KafkaError, AssertionError, IllegalOperation) as error:
             # AssertionError and IllegalOperation: a fatal error of aiokafka's sender task changes the state of the
             # transaction under a caller. Whatever it was, the transaction is not known to be committed.
             raise _failure(self._ended_by() or error) from error
 
     async def _commit(
-        self, changelogs: dict[str, Rows], produced: Sequence[Produced], next_offset: int | None, note: OffsetNote
+        self, changelogs: dict[str, Rows], produced: Sequence[Produced], offsets: Offsets
     ) -> dict[str, int | None]:
         producer, partition = self._producer, self._source.partition
         await producer.begin_transaction()
         self._probe("in_transaction")
+        # First and by itself: of two writes of one producer that the broker has to verify at the same moment it refuses
+        # one, and the client tries again a tenth of a second later.
+        if offsets:
+            committed = {at: OffsetAndMetadata(offset, noted) for at, (offset, noted) in offsets.items()}
+            await producer.send_offsets_to_transaction(committed, self._group_id)
         batches: list[tuple[str, BatchBuilder]] = []
         for topic, rows in changelogs.items():
             batches += [(topic, batch) for batch in await self._batches_of(rows)]
@@ -129,10 +138,6 @@ class Transactor:
         sent = []
         for topic, batch in batches:
             sent.append((topic, batch, await producer.send_batch(batch, topic, partition=partition)))
-        if next_offset is not None:
-            await producer.send_offsets_to_transaction(
-                {self._source: OffsetAndMetadata(next_offset, note.encode())}, self._group_id
-            )
         ends: dict[str, int | None] = dict.fromkeys(changelogs)
         for topic, batch, future in sent:
             metadata = await future
@@ -167,7 +172,7 @@ class Transactor:
         for count, record in enumerate(records):
             if count % APPENDS_BETWEEN_YIELDS == APPENDS_BETWEEN_YIELDS - 1:
                 await asyncio.sleep(0)
-            large = size_bytes(record.key, record.value, record.headers) > COMPRESS_ABOVE_BYTES
+            large = record.size_bytes > COMPRESS_ABOVE_BYTES
             if append is None or large or self._append(append, record) is None:
                 batches.append(self._compressed_batch() if large else self._producer.create_batch())
                 append = batches[-1].append
@@ -188,15 +193,30 @@ class Transactor:
         """Let go at once; an open transaction is left for the next holder to end."""
         producer = self._producer
         producer._closed = True  # stop() would wait for batches that may never be delivered
-        sender = producer._sender.sender_task
-        try:
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await producer.client.close()
-                if sender is not None and not sender.done():
-                    sender.cancel()
-                    await asyncio.wait([sender])
-        except TimeoutError:
+        tasks = _tasks_of(producer._sender)
+        for task in tasks:
+            task.cancel()
+        # Waited for like this, it ends in time even where a task swallows being cancelled, as the client's closing may.
+        closing = asyncio.create_task(producer.client.close())
+        done, pending = await asyncio.wait([closing, *tasks], timeout=CLOSE_TIMEOUT_S)
+        for task in done:
+            if not task.cancelled():
+                task.exception()  # nobody else asks for it, and asyncio would say so
+        if pending:
             logger.warning("the producer of %s-%d did not close in time", *self._source)
+            closing.cancel()
+
+
+def _tasks_of(sender: object) -> list[asyncio.Task[Any]]:
+    """Return aiokafka's tasks that work for a sender. Cancelled, its main task waits for the others, and they may wait
+    for ever: for a coordinator, or for news of the cluster that a closed client will never have. With them would stay
+    everything that the last unit wrote.
+    """
+    return [
+        task
+        for task in asyncio.all_tasks()
+        if (frame := getattr(task.get_coro(), "cr_frame", None)) is not None and frame.f_locals.get("self") is sender
+    ]
 
 
 def _failure(error: BaseException) -> TransactionFailed:

@@ -21,14 +21,14 @@ from typing import Any, NamedTuple, Protocol
 import aiokafka
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import KafkaError
-from aiokafka.structs import ConsumerRecord
+from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import TP, ConsumerMessage
 from mode import Service
 
 from streams.engine.access import REFUSALS
 from streams.engine.clients import make_patient
-from streams.engine.header_names import read_any_header_names
+from streams.engine.records import Record, read_as_bytes
 
 FETCH_TIMEOUT_S = 0.25
 """How long a fetch waits for records: bounds how long `move_to` waits for the fetch under way."""
@@ -46,7 +46,7 @@ class Batch(NamedTuple):
     """Records of one partition, in order; `token` tells which move of the position they follow."""
 
     partition: int
-    records: Sequence[ConsumerRecord[bytes, bytes]]
+    records: Sequence[Record]
     token: object
 
 
@@ -58,6 +58,9 @@ class Intake(Protocol):
 
     def token(self, partition: int) -> object:
         """Return the token of the partition's last move."""
+
+    def fetched(self, partition: int, next_offset: int) -> None:
+        """Take note that records up to this offset were fetched, and will be delivered."""
 
     async def consumer_failed(self, error: KafkaError) -> None:
         """Take note that the group or the topic cannot be read any more."""
@@ -105,11 +108,12 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
             except REFUSALS as error:
                 await intake.consumer_failed(error)
                 return {}
-            return {
-                tp: [Batch(tp.partition, records, intake.token(tp.partition))]
-                for tp, records in fetched.items()
-                if records
-            }
+            batches = {}
+            for tp, records in fetched.items():
+                if records:
+                    intake.fetched(tp.partition, records[-1].offset + 1)
+                    batches[tp] = [Batch(tp.partition, records, intake.token(tp.partition))]
+            return batches
 
     @Service.task  # type: ignore[untyped-decorator, unused-ignore]
     async def _watch_membership(self) -> None:
@@ -129,6 +133,22 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         async with self._fetching:
             await self.seek_wait({partition: offset})
 
+    def read_to_end(self, partition: TopicPartition) -> bool:
+        """Is the position at the end as the last fetch told it, past marks of transactions and aborted records too?
+
+        Raises AssertionError for a partition that is not assigned.
+        """
+        subscription = self._thread._ensure_consumer()._subscription.subscription
+        state = subscription.assignment.state_value(partition) if subscription is not None else None
+        assert state is not None, "not assigned"
+        return state.has_valid_position and state.highwater is not None and state.position >= state.highwater
+
+    async def position_of(self, partition: TP) -> int:
+        """Return the position when no fetch is under way: everything before it was fetched, and noted as such."""
+        async with self._fetching:
+            position: int = await self.position(partition)
+            return position
+
     async def perform_seek(self) -> None:
         """Positions are set when a partition opens, after its previous owner was fenced; here would be too early."""
 
@@ -142,7 +162,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
             last.partition,
             last.offset,
             last.timestamp / 1000,
-            last.timestamp_type,
+            0,
             (),
             None,
             batch,
@@ -166,7 +186,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             self._consumer._coordinator.check_errors()
 
     def _create_worker_consumer(self, transport: object) -> aiokafka.AIOKafkaConsumer:  # noqa: ARG002
-        read_any_header_names()
+        read_as_bytes()
         consumer = aiokafka.AIOKafkaConsumer(
             **self.app.kafka,
             group_id=self.app.conf.id,

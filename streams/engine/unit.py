@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Sequence
 
+import msgspec
+
+from schemas.keys import parse_journey_key
 from streams.engine.formats import JOURNEY, REMEMBERED
 from streams.engine.observer import UnitReport
 from streams.rules.journey import Journey, Remembered
 
 State = Journey | Remembered
-Header = tuple[str, bytes]
+Header = tuple[str, bytes | None]
 
 ROWS_BETWEEN_YIELDS = 2_000
 """Rows encoded before other tasks get their turn (1 to 2 ms)."""
@@ -20,25 +23,30 @@ UNIT_BYTES_MAX = 16 << 20
 """The same for the input bytes of a unit."""
 
 
-@dataclass(slots=True, frozen=True)
-class Produced:
+class Produced(msgspec.Struct, frozen=True, gc=False):
     """A record to be written to the partition of the same number of a topic."""
 
     topic: str
     key: bytes | None
     value: bytes | None
     headers: tuple[Header, ...]
+    size_bytes: int = 0
+    """Of one that may be large, a dead letter."""
 
 
 class Unit:
     """Decided, not yet committed."""
 
     __slots__ = (
+        "_keys_of",
+        "case_counts",
         "counts",
+        "dropped_case_rows",
         "dropped_rows",
         "index_entries",
         "input_bytes",
-        "keys_of",
+        "keys",
+        "next_follow_up",
         "next_offset",
         "produced",
         "report",
@@ -49,35 +57,56 @@ class Unit:
     def __init__(self, partition: int, stream_time_ms: int) -> None:
         self.states: dict[bytes, State | None] = {}
         """Journey key → new state; None: forgotten."""
-        self.keys_of: dict[str, list[bytes]] = {}
-        """Customer or response id → keys in `states`, so that an erasure finds what is not in the store yet."""
+        self._keys_of: dict[str, list[bytes]] | None = None
+        """Customer or response id → keys in `states`; made when it is first asked for, which is at an erasure."""
+        self.keys: list[bytes] = []
+        """Of the records that had one."""
         self.counts: dict[bytes, bytes | None] = {}
         """Counts key → stored bytes; filled when the unit is closed."""
+        self.case_counts: dict[bytes, bytes | None] = {}
+        """The same of cases."""
         self.dropped_rows: list[bytes] = []
+        self.dropped_case_rows: list[bytes] = []
         self.index_entries: dict[bytes, bytes | None] = {}
-        """Changes of the index of anonymous responses: index key → b"" or None."""
+        """Changes of the store's indexes: index key → b"" or None."""
         self.produced: list[Produced] = []
         self.next_offset: int | None = None
-        """The input offset to commit; None: nothing was read."""
+        """The offset of responses to commit; None: none were read."""
+        self.next_follow_up: int | None = None
+        """The same of follow-ups."""
         self.stream_time_ms = stream_time_ms
         self.input_bytes = 0
         self.report = UnitReport(partition)
 
-    def put(self, id_: str, key: bytes, state: State | None) -> None:
-        """Store a state of a customer or response `id_` under its key."""
-        if key not in self.states:
-            self.keys_of.setdefault(id_, []).append(key)
+    def put(self, key: bytes, state: State | None) -> None:
+        """Store a state of a customer or response under its key."""
+        if self._keys_of is not None and key not in self.states:
+            self._keys_of.setdefault(parse_journey_key(key).id, []).append(key)
         self.states[key] = state
+
+    def keys_of(self, id_: str) -> Sequence[bytes]:
+        """Return the keys of a customer's or response's states here, which the store may not have yet."""
+        if self._keys_of is None:
+            self._keys_of = {}
+            for key in self.states:
+                self._keys_of.setdefault(parse_journey_key(key).id, []).append(key)
+        return self._keys_of.get(id_, ())
 
     @property
     def empty(self) -> bool:
         """Nothing to commit."""
-        return self.next_offset is None and not self.states and not self.dropped_rows
+        return not (self.has_read or self.states or self.dropped_rows or self.dropped_case_rows)
+
+    @property
+    def has_read(self) -> bool:
+        """It holds what was decided of records, of either input."""
+        return self.next_offset is not None or self.next_follow_up is not None
 
     @property
     def full(self) -> bool:
         """No more records fit."""
-        return self.report.records >= UNIT_RECORDS_MAX or self.input_bytes >= UNIT_BYTES_MAX
+        records = self.report.records + self.report.follow_ups
+        return records >= UNIT_RECORDS_MAX or self.input_bytes >= UNIT_BYTES_MAX
 
 
 async def encoded_states(unit: Unit) -> list[tuple[bytes, bytes | None]]:

@@ -1,4 +1,4 @@
-"""What a worker answers: is it alive, is it ready, its metrics, the scores."""
+"""What a worker answers: is it alive, is it ready, its metrics, the scores, what converts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from streams.engine.observer import EngineStatus
 from streams.http.authorization import behind_token
 from streams.http.problems import Problem, respond, respond_problem
 from streams.http.server import Endpoint
+from streams.rules.conversions import DIMENSIONS
 from streams.scoreboard.board import Scoreboard
+from streams.scoreboard.conversions import conversions
 from streams.scoreboard.snapshot import Snapshot
 
 SCORES_MAX_AGE_S: Final = 1.0
@@ -23,6 +25,7 @@ SCORES_MAX_AGE_S: Final = 1.0
 ANSWERS_AT_ONCE: Final = 2
 """Large answers made at the same time; others wait."""
 SCORES_PARAMETERS: Final = ("survey_id", "segment", "window")
+CONVERSIONS_PARAMETERS: Final = (*SCORES_PARAMETERS, "by")
 
 RenderMetrics = Callable[[str], Awaitable[tuple[bytes, str]]]
 """The Accept header → the exposition and its content type."""
@@ -32,10 +35,16 @@ class Endpoints:
     """The endpoints, by path."""
 
     def __init__(
-        self, board: Scoreboard, engine: EngineStatus, render_metrics: RenderMetrics, token: str | None = None
+        self,
+        board: Scoreboard,
+        cases: Scoreboard,
+        engine: EngineStatus,
+        render_metrics: RenderMetrics,
+        token: str | None = None,
     ) -> None:
-        """With a token, scores are only for those who send it."""
+        """With a token, scores and conversions are only for those who send it."""
         self._board = board
+        self._cases = cases
         self._engine = engine
         self._render_metrics = render_metrics
         self._token = token
@@ -47,8 +56,12 @@ class Endpoints:
             "/healthz": self.health,
             "/readyz": self.readiness,
             "/metrics": self.metrics,
-            "/v1/scores": self.scores if self._token is None else behind_token(self.scores, self._token),
+            "/v1/scores": self._guarded(self.scores),
+            "/v1/conversions": self._guarded(self.conversions),
         }
+
+    def _guarded(self, endpoint: Endpoint) -> Endpoint:
+        return endpoint if self._token is None else behind_token(endpoint, self._token)
 
     async def health(self, _: web.BaseRequest) -> web.Response:
         """Alive: the event loop answers."""
@@ -59,7 +72,7 @@ class Endpoints:
         joined = self._engine.joined
         statuses = self._engine.partitions()
         restoring = [status for status in statuses if not status.ready]
-        missing = self._board.missing()
+        missing = sorted({*self._board.missing(), *self._cases.missing()})
         waiting_for = []
         if not joined:
             waiting_for.append("the group's assignment")
@@ -91,18 +104,33 @@ class Endpoints:
 
     async def scores(self, request: web.BaseRequest) -> web.Response:
         """The rows that have responses and match."""
-        wanted = self._filters(request)
+        wanted = self._filters(request, SCORES_PARAMETERS)
         async with self._turns:
             snapshot = await self._board.refresh(SCORES_MAX_AGE_S)
             return respond(await asyncio.to_thread(_scores, snapshot, wanted))
 
-    def _filters(self, request: web.BaseRequest) -> dict[str, str]:
+    async def conversions(self, request: web.BaseRequest) -> web.Response:
+        """The rows that have cases and match, told apart as asked."""
+        wanted = self._filters(request, CONVERSIONS_PARAMETERS)
+        by = _dimensions(wanted.pop("by", ""))
+        async with self._turns:
+            filters = [wanted.get(name) for name in SCORES_PARAMETERS]
+            found = await conversions(self._cases, self._board.windows, filters[0], filters[1], filters[2], by)
+        answer = {
+            "as_of": format_rfc3339(found.as_of_us),
+            "complete": found.complete,
+            "by": by,
+            "conversions": found.rows,
+        }
+        return respond(await asyncio.to_thread(msgspec.json.encode, answer))
+
+    def _filters(self, request: web.BaseRequest, parameters: tuple[str, ...]) -> dict[str, str]:
         query = request.query
         for name in query:
-            if name not in SCORES_PARAMETERS:
+            if name not in parameters:
                 raise Problem(
                     HTTPStatus.BAD_REQUEST,
-                    f"There is a query parameter that is not known; known are {', '.join(SCORES_PARAMETERS)}.",
+                    f"There is a query parameter that is not known; known are {', '.join(parameters)}.",
                 )
             if len(query.getall(name)) > 1:
                 raise Problem(HTTPStatus.BAD_REQUEST, f"The query parameter {name} may be given once.")
@@ -110,6 +138,16 @@ class Endpoints:
         if "window" in query and query["window"] not in windows:
             raise Problem(HTTPStatus.BAD_REQUEST, f"The window must be one of {', '.join(windows)}.")
         return dict(query)
+
+
+def _dimensions(text: str) -> tuple[str, ...]:
+    by = tuple(text.split(",")) if text else ()
+    if not {*by} <= {*DIMENSIONS} or len({*by}) < len(by):
+        raise Problem(
+            HTTPStatus.BAD_REQUEST,
+            f"The query parameter by must be some of {', '.join(DIMENSIONS)}, each once, comma-separated.",
+        )
+    return by
 
 
 def _scores(snapshot: Snapshot, wanted: dict[str, str]) -> bytes:

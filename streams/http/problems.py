@@ -20,9 +20,10 @@ HEADERS: Final[Mapping[str, str]] = {
 class Problem(Exception):
     """Ends a request with problem details."""
 
-    def __init__(self, status: HTTPStatus, detail: str, **more: Any) -> None:
-        """`detail` is one sentence; `more` are further members of the problem's object."""
+    def __init__(self, status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None, **more: Any) -> None:
+        """`detail` is one sentence; `headers` of the response; `more` are further members of the problem's object."""
         super().__init__(detail)
+        self.headers = headers or {}
         self.status = status
         self.detail = detail
         self.more = more

@@ -1,4 +1,4 @@
-"""The HTTP server of a worker: few endpoints, GET alone, and a limit on everything that a client can hold on to.
+"""The HTTP server of our processes: few endpoints, and a limit on everything that a client can hold on to.
 
 aiohttp's server without its application framework: four paths need no router, and so every response, also to what is no
 HTTP at all, is made here: as problem details, with our headers, and without a word about versions.
@@ -26,7 +26,7 @@ HEADERS_MAX: Final = 64
 IDLE_TIMEOUT_S: Final = 30.0
 """A connection that brings no whole request for so long is closed, whether it says nothing or a little at a time."""
 BODY_TIMEOUT_S: Final = 1.0
-"""No endpoint reads a body; one that comes is thrown away for so long, then the connection is closed."""
+"""A body that no endpoint has read is thrown away for so long, then the connection is closed."""
 ANSWER_TIMEOUT_S: Final = 30.0
 WRITE_TIMEOUT_S: Final = 30.0
 """For a client to take the answer."""
@@ -35,7 +35,7 @@ SHUTDOWN_TIMEOUT_S: Final = 1.0
 Endpoint: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.Response]]
 
 _DETAILS: Final = {
-    HTTPStatus.INTERNAL_SERVER_ERROR: "The request failed; the worker's log says why.",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "The request failed; the log says why.",
     HTTPStatus.GATEWAY_TIMEOUT: f"The answer took longer than {ANSWER_TIMEOUT_S:.0f} seconds.",
 }
 
@@ -45,16 +45,24 @@ class CannotListen(Exception):
 
 
 class HttpServer(Service):  # type: ignore[misc]
-    """Serves endpoints by path."""
+    """Serves endpoints by path: those that are read, and those that are written to."""
 
     mundane_level = "debug"
 
-    def __init__(self, host: str, port: int, endpoints: Mapping[str, Endpoint], **options: Any) -> None:
-        """`port` 0 picks a free one."""
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        endpoints: Mapping[str, Endpoint],
+        posts: Mapping[str, Endpoint] | None = None,
+        **options: Any,
+    ) -> None:
+        """`port` 0 picks a free one. A path of `posts` takes POST alone, and must not be among the others."""
         super().__init__(**options)
         self._host = host
         self._port = port
         self._endpoints = dict(endpoints)
+        self._posts = dict(posts or {})
         self._runner: web.ServerRunner | None = None
 
     @property
@@ -94,18 +102,26 @@ class HttpServer(Service):  # type: ignore[misc]
             await self._runner.cleanup()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        endpoint = self._endpoints.get(request.path)
-        if endpoint is None:
+        if (endpoint := self._endpoints.get(request.path)) is not None:
+            if request.method not in ("GET", "HEAD"):
+                return _not_allowed("This can only be read, with GET.", "GET, HEAD")
+        elif (endpoint := self._posts.get(request.path)) is None:
             return respond_problem(HTTPStatus.NOT_FOUND, "There is nothing at this path.")
-        if request.method not in ("GET", "HEAD"):
-            refusal = respond_problem(HTTPStatus.METHOD_NOT_ALLOWED, "This can only be read, with GET.")
-            refusal.headers["Allow"] = "GET, HEAD"
-            return refusal
+        elif request.method != "POST":
+            return _not_allowed("This can only be written to, with POST.", "POST")
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
                 return await endpoint(request)
         except Problem as problem:
-            return respond_problem(problem.status, problem.detail, problem.more)
+            refusal = respond_problem(problem.status, problem.detail, problem.more)
+            refusal.headers.update(problem.headers)
+            return refusal
+
+
+def _not_allowed(detail: str, allowed: str) -> web.Response:
+    refusal = respond_problem(HTTPStatus.METHOD_NOT_ALLOWED, detail)
+    refusal.headers["Allow"] = allowed
+    return refusal
 
 
 class _Protocol(web.RequestHandler):

@@ -7,16 +7,20 @@ than the latest answer of a short history. `python -m tests.bench.rules` measure
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from schemas.events import ERASED, PASSIVE_DETECTED, PASSIVE_WITHDRAWN, SCORE_CHANGED, event_id
-from streams.rules import event_data
-from streams.rules.category import CATEGORY_OF_SCORE
+from schemas.playbook import Playbook, default_playbook
+from streams.rules import cases, event_data
+from streams.rules.case import Case, CaseChange
+from streams.rules.cases import Happening
+from streams.rules.category import CATEGORY_OF_SCORE, PROMOTER
 from streams.rules.event_data import Event
 from streams.rules.journey import (
     HISTORY_LIMIT_ANSWERS,
+    OF_ENDED_CASE,
     Answer,
     Detection,
     Journey,
@@ -25,10 +29,13 @@ from streams.rules.journey import (
     appended,
     inserted,
     order,
+    passive_run,
     passive_since,
     replaced,
+    with_marks,
 )
 from streams.rules.transitions import (
+    CLOSES,
     CONFIGURED,
     COOLED_DOWN,
     NO_SCORE,
@@ -66,9 +73,12 @@ class RulesConfig(msgspec.Struct, frozen=True):
     """The oldest that an answer may be at record time to be counted; that age is still counted."""
     transitions: frozenset[str]
     """Changes of category that are published, out of `transitions.CONFIGURABLE_CHANGES`."""
+    follow_up_sla_us: int = cases.DEFAULT_SLA_US
+    """How long after a case opens the customer is to be contacted; 0: no time is set."""
+    playbook: Playbook = msgspec.field(default_factory=default_playbook)
 
 
-class Decision(NamedTuple):
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """What a customer's response does. Events: none or one."""
 
     outcome: str
@@ -81,9 +91,11 @@ class Decision(NamedTuple):
     events: tuple[Event, ...]
     suppressed: str | None
     """Why the event that the table asks for is not published: `stale` or `cooldown`."""
+    case: CaseChange | None = None
+    """What became of the case; None: it is as it was."""
 
 
-class AnonymousDecision(NamedTuple):
+class AnonymousDecision(msgspec.Struct, frozen=True, gc=False):
     """What an anonymous response does: `accepted`, `duplicate` or `amended`."""
 
     outcome: str
@@ -133,36 +145,49 @@ def _accept(
 ) -> Decision:
     """A new id, newer than the latest: the first table."""
     answer = answer_of(response)
+    case = past = change = None
     if journey is None:
         before = detection = None
         history = [answer]
         rule = TRANSITION_OF_SCORES[NO_SCORE][answer.score]
     else:
         before = journey.history[-1]
-        detection = journey.detection
+        detection, case, past = journey.detection, journey.case, journey.past
         history = appended(journey.history, answer)
         rule = TRANSITION_OF_SCORES[before.score][answer.score]
     age_us = now_us - answer.responded_at
     counted = answer if age_us <= config.counts_retention_us else None
+    if case is not None and rule.detection is CLOSES:
+        happening = Happening.PROMOTED if rule.after is PROMOTER else Happening.DROPPED
+        change = cases.ended(case, happening, now_us)
+        cases.mark_ended_run(history, len(history) - 1)
+        past = cases.after_the_end(case, past)
+        case = None
 
     publishes = rule.publishes
     if publishes is None or (rule.provided is CONFIGURED and rule.label not in config.transitions):
-        return Decision(ACCEPTED, Journey(history), counted, None, (), None)
+        return Decision(ACCEPTED, Journey(history, None, None, past), counted, None, (), None, change)
 
     if rule.provided is COOLED_DOWN and _cooling_down(config, detection, answer):
         suppressed = COOLDOWN
     elif age_us > config.event_max_age_us:
         suppressed = STALE
     elif publishes == PASSIVE_DETECTED:
-        event = _detected(rule.label, customer_id, response, answer, before, history, now_us)
+        if past is not None and case is None:
+            cases.unmark_run(history, answer)
+        event, after = _detected(config, rule.label, customer_id, response, answer, before, history, case, now_us)
         opened = Detection(event.id, answer.responded_at)
-        return Decision(ACCEPTED, Journey(history, opened), counted, None, (event,), None)
+        change = CaseChange(case, after)
+        return Decision(ACCEPTED, Journey(history, opened, after, past), counted, None, (event,), None, change)
     else:
         assert journey is not None, "a change of category has a latest answer before"
         event = _changed(rule.label, customer_id, response, answer, journey)
-        return Decision(ACCEPTED, Journey(history), counted, None, (event,), None)
-    kept = detection if rule.detection is OPENS else None
-    return Decision(ACCEPTED, Journey(history, kept), counted, None, (), suppressed)
+        return Decision(ACCEPTED, Journey(history, None, None, past), counted, None, (event,), None, change)
+    if rule.detection is not OPENS:
+        return Decision(ACCEPTED, Journey(history, None, None, past), counted, None, (), suppressed, change)
+    if case is not None:
+        case, change = _stayed(case, history)
+    return Decision(ACCEPTED, Journey(history, detection, case, past), counted, None, (), suppressed, change)
 
 
 def _insert(config: RulesConfig, journey: Journey, response: SurveyResponse, now_us: int) -> Decision:
@@ -172,7 +197,9 @@ def _insert(config: RulesConfig, journey: Journey, response: SurveyResponse, now
     if len(history) >= HISTORY_LIMIT_ANSWERS and order(answer) < order(history[0]):
         return _TOO_OLD
     counted = answer if now_us - answer.responded_at <= config.counts_retention_us else None
-    return Decision(LATE, Journey(inserted(history, answer), journey.detection), counted, None, (), None)
+    longer = inserted(history, answer)
+    case, change = _stayed(journey.case, longer)
+    return Decision(LATE, Journey(longer, journey.detection, case, journey.past), counted, None, (), None, change)
 
 
 def _amend(
@@ -186,25 +213,54 @@ def _amend(
     """A known id with a higher revision: the second table, by the latest answers before and after the edit."""
     answer = answer_of(response)
     known = journey.history[place]
+    answer.marks = known.marks
     before = journey.history[-1]
     history = replaced(journey.history, place, answer)
     after = history[-1]
     counted = answer if now_us - answer.responded_at <= config.counts_retention_us else None
     retracted = known if known.counted_as is not False else None
 
-    detection = journey.detection
+    detection, case, past = journey.detection, journey.case, journey.past
     rule = amendment(CATEGORY_OF_SCORE[before.score], detection is not None, CATEGORY_OF_SCORE[after.score])
     if rule is None:
-        return Decision(AMENDED, Journey(history, detection), counted, retracted, (), None)
+        case, change = _stayed(case, history)
+        return Decision(AMENDED, Journey(history, detection, case, past), counted, retracted, (), None, change)
     if rule.publishes == PASSIVE_WITHDRAWN:
         assert detection is not None, "the table withdraws only where a detection is open"
         event = _withdrawn(rule.label, customer_id, response, after, detection)
-        return Decision(AMENDED, Journey(history), counted, retracted, (event,), None)
+        change = None
+        if case is not None:
+            change = cases.ended(case, Happening.CORRECTED, now_us)
+            _mark_ended(history, journey, answer)
+            past = cases.after_the_end(case, past)
+        return Decision(AMENDED, Journey(history, None, None, past), counted, retracted, (event,), None, change)
     if now_us - after.responded_at > config.event_max_age_us:
-        return Decision(AMENDED, Journey(history), counted, retracted, (), STALE)
-    event = _detected(rule.label, customer_id, response, after, before, history, now_us)
+        return Decision(AMENDED, Journey(history, None, None, past), counted, retracted, (), STALE)
+    cases.unmark_run(history, answer)
+    event, opened_case = _detected(config, rule.label, customer_id, response, after, before, history, None, now_us)
     opened = Detection(event.id, after.responded_at)
-    return Decision(AMENDED, Journey(history, opened), counted, retracted, (event,), None)
+    change = CaseChange(None, opened_case)
+    return Decision(AMENDED, Journey(history, opened, opened_case, past), counted, retracted, (event,), None, change)
+
+
+def _stayed(case: Case | None, history: list[Answer]) -> tuple[Case | None, CaseChange | None]:
+    """The case, if any, and what is new about it, after the history changed in another way than by its latest answer's
+    category.
+    """
+    if case is None:
+        return None, None
+    after = cases.stayed(case, history)
+    return after, None if after is case else CaseChange(case, after)
+
+
+def _mark_ended(history: list[Answer], journey: Journey, amended: Answer) -> None:
+    """Mark the answers of the passive run that an edit ended; the edited one itself is the object to be counted."""
+    run = {answer.response_id for answer in journey.history[-passive_run(journey.history) :]}
+    if amended.response_id in run:
+        amended.marks |= OF_ENDED_CASE
+    for place, answer in enumerate(history):
+        if answer.response_id in run and answer is not amended:
+            history[place] = with_marks(answer, answer.marks | OF_ENDED_CASE)
 
 
 def _cooling_down(config: RulesConfig, detection: Detection | None, answer: Answer) -> bool:
@@ -216,20 +272,29 @@ def _cooling_down(config: RulesConfig, detection: Detection | None, answer: Answ
 
 
 def _detected(
+    config: RulesConfig,
     trigger: str,
     customer_id: str,
     response: SurveyResponse,
     latest: Answer,
     before: Answer | None,
     history: list[Answer],
+    case: Case | None,
     now_us: int,
-) -> Event:
-    survey_id = response.survey_id
-    id_ = event_id(PASSIVE_DETECTED, survey_id, customer_id, response.response_id, response.revision)
+) -> tuple[Event, Case]:
+    """The event, and the case that it opens or (the given one) renews."""
+    survey_id, response_id, revision = response.survey_id, response.response_id, response.revision
+    id_ = event_id(PASSIVE_DETECTED, survey_id, customer_id, response_id, revision)
     since_us = passive_since(history)
     assert since_us is not None, "a history that ends with a passive has a passive run"
-    data = event_data.passive_detected(id_, customer_id, survey_id, trigger, latest, before, since_us, now_us)
-    return Event(PASSIVE_DETECTED, customer_id, id_, latest.responded_at, data, trigger)
+    if case is None:
+        case = cases.opened(config.follow_up_sla_us, id_, response_id, revision, latest, history, now_us)
+    else:
+        case = cases.renewed(case, id_, latest, history)
+    data = event_data.passive_detected(
+        id_, customer_id, survey_id, trigger, latest, before, since_us, now_us, case, config.playbook
+    )
+    return Event(PASSIVE_DETECTED, customer_id, id_, latest.responded_at, data, trigger), case
 
 
 def _changed(change: str, customer_id: str, response: SurveyResponse, answer: Answer, journey: Journey) -> Event:
@@ -239,7 +304,16 @@ def _changed(change: str, customer_id: str, response: SurveyResponse, answer: An
     history = journey.history
     since_us = passive_since(history)
     data = event_data.score_changed(
-        id_, customer_id, survey_id, change, answer, history[-1], since_us, journey.detection, response.comment
+        id_,
+        customer_id,
+        survey_id,
+        change,
+        answer,
+        history[-1],
+        since_us,
+        journey.detection,
+        response.comment,
+        journey.case,
     )
     return Event(SCORE_CHANGED, customer_id, id_, answer.responded_at, data, change)
 

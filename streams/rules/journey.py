@@ -1,4 +1,4 @@
-"""The state of one customer in one survey: the newest answers in order, and the open detection.
+"""The state of one customer in one survey: the newest answers in order, the open detection, the case.
 
 These structs are what the changelog stores (as arrays, so the order of the fields is part of the stored format; their
 limits are checked when they are read back).
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
-from schemas.times import MAX_US, MIN_US
+from streams.rules.case import Case, Instant, Past
 from streams.rules.category import CATEGORY_OF_SCORE, PASSIVE
 
 if TYPE_CHECKING:
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
 HISTORY_LIMIT_ANSWERS: Final = 32
 
-Instant = Annotated[int, msgspec.Meta(ge=MIN_US, le=MAX_US)]
-"""µs since the epoch, in the years 1 to 9999."""
+ANSWERED: Final = 1
+"""Mark of an answer about which somebody has contacted the customer."""
+OF_ENDED_CASE: Final = 2
+"""Mark of an answer of a passive run whose case has ended."""
 
 
 class Answer(msgspec.Struct, array_like=True, gc=False):
@@ -43,6 +45,8 @@ class Answer(msgspec.Struct, array_like=True, gc=False):
     """Kept of passives only: an event about an older answer can only be a `passive-detected`."""
     language: str | None = None
     customer_since: str | None = None
+    marks: Annotated[int, msgspec.Meta(ge=0, le=ANSWERED | OF_ENDED_CASE)] = 0
+    """ANSWERED, OF_ENDED_CASE, or both. An edit keeps them."""
 
 
 class Detection(msgspec.Struct, array_like=True, gc=False):
@@ -58,6 +62,9 @@ class Journey(msgspec.Struct, array_like=True, gc=False):
     history: Annotated[list[Answer], msgspec.Meta(min_length=1, max_length=HISTORY_LIMIT_ANSWERS)]
     """Oldest first by (`responded_at`, `response_id`), 1 to 32."""
     detection: Detection | None = None
+    case: Case | None = None
+    """Open while the detection is; a journey of an older release may have a detection without it."""
+    past: Past | None = None
 
 
 class Remembered(msgspec.Struct, array_like=True, gc=False):
@@ -125,3 +132,18 @@ def passive_since(history: Sequence[Answer]) -> int | None:
             break
         since = answer.responded_at
     return since
+
+
+def passive_run(history: Sequence[Answer]) -> int:
+    """How many answers the unbroken passive run has that ends the history."""
+    length = 0
+    for answer in reversed(history):
+        if CATEGORY_OF_SCORE[answer.score] is not PASSIVE:
+            break
+        length += 1
+    return length
+
+
+def with_marks(answer: Answer, marks: int) -> Answer:
+    """A copy with these marks."""
+    return msgspec.structs.replace(answer, marks=marks)

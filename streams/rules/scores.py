@@ -32,18 +32,23 @@ class Score(NamedTuple):
     csat_mean: float | None
     csat_responses: int
     small_sample: bool
+    answered: int
+    answered_share: float | None
+    """Fraction, 0 to 1."""
 
 
 def score(counters: Sequence[int]) -> Score:
-    """The score of the six counters: detractors, sevens, eights, promoters, csat responses, csat sum."""
-    detractors, sevens, eights, promoters, csat_responses, csat_sum = counters
+    """The score of the seven counters: detractors, sevens, eights, promoters, csat responses, csat sum, answered."""
+    detractors, sevens, eights, promoters, csat_responses, csat_sum, answered = counters
     passives = sevens + eights
     responses = detractors + passives + promoters
-    nps = low = high = share = None
+    nps = low = high = share = answered_share = None
     if responses:
         nps = 100 * (promoters - detractors) / responses
         low, high = bounds(responses, promoters, detractors)
         share = passives / responses
+        # Where a row was begun anew, only one of the two was taken back from it.
+        answered_share = min(1.0, answered / responses)
     return Score(
         responses,
         promoters,
@@ -59,6 +64,8 @@ def score(counters: Sequence[int]) -> Score:
         min(5.0, max(1.0, csat_sum / csat_responses)) if csat_responses else None,
         csat_responses,
         responses < SMALL_SAMPLE_RESPONSES,
+        answered,
+        answered_share,
     )
 
 

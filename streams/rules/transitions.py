@@ -35,6 +35,9 @@ from streams.rules.category import CATEGORY_OF_SCORE, DETRACTOR, PASSIVE, PROMOT
 NONE: Final = "none"
 """The category before the first answer."""
 
+PASSIVE_TO_PROMOTER: Final = "passive_to_promoter"
+"""The change that is a conversion."""
+
 NO_SCORE: Final = len(SCORES)
 """Index of `none` in `TRANSITION_OF_SCORES`."""
 
@@ -88,7 +91,7 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
     Transition(PROMOTER,  PASSIVE,   PASSIVE_DETECTED, "from_promoter",         ALWAYS,      OPENS),
     Transition(PASSIVE,   PASSIVE,   PASSIVE_DETECTED, "still_passive",         COOLED_DOWN, OPENS),
 
-    Transition(PASSIVE,   PROMOTER,  SCORE_CHANGED,    "passive_to_promoter",   CONFIGURED,  CLOSES),
+    Transition(PASSIVE,   PROMOTER,  SCORE_CHANGED,    PASSIVE_TO_PROMOTER,     CONFIGURED,  CLOSES),
     Transition(PASSIVE,   DETRACTOR, SCORE_CHANGED,    "passive_to_detractor",  CONFIGURED,  CLOSES),
     Transition(DETRACTOR, PROMOTER,  SCORE_CHANGED,    "detractor_to_promoter", CONFIGURED,  CLOSES),
     Transition(PROMOTER,  DETRACTOR, SCORE_CHANGED,    "promoter_to_detractor", CONFIGURED,  CLOSES),

@@ -20,10 +20,11 @@ import numpy as np
 
 from schemas.times import US_PER_SECOND
 from streams.engine.formats import Corrupt, NewerFormat
-from streams.rules.counts import COUNTERS, hour_of
+from streams.rules.conversions import window_days
+from streams.rules.counts import HOURS_A_DAY, hour_of
 from streams.rules.windows import Window
 from streams.scoreboard.snapshot import Snapshot
-from streams.scoreboard.table import CountsTable, Ints
+from streams.scoreboard.table import CASES, RESPONSES, CountsTable, Ints, Layout
 
 Row = tuple[bytes, bytes | None]
 
@@ -75,9 +76,12 @@ class _Part:
 class Scoreboard:
     """Implements `CountsListener`. To be used from the event loop's thread only; its snapshots from any."""
 
-    def __init__(self, windows: Sequence[Window], partitions: int, now_us: Callable[[], int]) -> None:
-        """`now_us` is the wall clock, in microseconds since the epoch."""
+    def __init__(
+        self, windows: Sequence[Window], partitions: int, now_us: Callable[[], int], layout: Layout = RESPONSES
+    ) -> None:
+        """`now_us` is the wall clock, in microseconds since the epoch. Cases have windows of whole days."""
         self.windows: Final = tuple(windows)
+        self.layout: Final = layout
         self._now_us = now_us
         self._partitions = [_Partition(self._new_table()) for _ in range(partitions)]
         self._follower: Follower | None = None
@@ -86,7 +90,7 @@ class Scoreboard:
         """Counts what a snapshot may not outlive, however young."""
         self._built_from: object = None
         self._layout = _Layout()
-        nothing = np.zeros((0, len(self.windows), COUNTERS), dtype=np.int64)
+        nothing = np.zeros((0, len(self.windows), layout.counters), dtype=np.int64)
         self._snapshot = Snapshot(0, False, self.windows, (), nothing, nothing, np.zeros(0, dtype=np.bool_))
         self._snapshot_hands = -1
 
@@ -143,6 +147,11 @@ class Scoreboard:
 
     # For those who read
 
+    @property
+    def partitions(self) -> int:
+        """How many there are, whoever owns them."""
+        return len(self._partitions)
+
     def owns(self, partition: int) -> bool:
         """Does this worker own the partition, with every row of it known?"""
         return self._partitions[partition].ready
@@ -155,6 +164,11 @@ class Scoreboard:
     def complete(self) -> bool:
         """Are the rows of every partition known?"""
         return not self.missing()
+
+    def held(self, survey_id: str | None, segment: str | None, first_day: int) -> Iterator[tuple[str, str, int, bytes]]:
+        """Yield the rows of all partitions that were counted by the last `refresh`, as `CountsTable.held`."""
+        for state in self._partitions:
+            yield from state.table.held(survey_id, segment, first_day)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -176,6 +190,8 @@ class Scoreboard:
             complete, hands = self.complete, self._changed_hands
             parts = [_Part(state.table, state.ready) for state in self._partitions]
             hour = hour_of(now_us)
+            if self.layout is CASES:
+                hour += HOURS_A_DAY - 1 - hour % HOURS_A_DAY  # the last one of the day
             for number, part in enumerate(parts):
                 for _ in _reading(number, part.table.advance(hour)):
                     await asyncio.sleep(0)
@@ -201,7 +217,7 @@ class Scoreboard:
         layout = self._layout
         for _ in layout.arrange([part.table for part in parts]):
             await asyncio.sleep(0)
-        shape = (len(layout.series), len(self.windows), COUNTERS)
+        shape = (len(layout.series), len(self.windows), self.layout.counters)
         totals, own = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
         own_series = np.zeros(len(layout.series), dtype=np.bool_)
         for part, (there, here) in zip(parts, layout.places, strict=True):
@@ -213,7 +229,8 @@ class Scoreboard:
             await asyncio.sleep(0)
         for array in (totals, own, own_series):
             array.setflags(write=False)
-        return Snapshot(as_of_us, complete, self.windows, layout.series, totals, own, own_series)
+        own_partitions = tuple(number for number, part in enumerate(parts) if part.counted_as_own)
+        return Snapshot(as_of_us, complete, self.windows, layout.series, totals, own, own_series, own_partitions)
 
     def _is_known(self, number: int, state: _Partition) -> bool:
         if state.owned:
@@ -221,6 +238,8 @@ class Scoreboard:
         return self._follower is not None and state.gathering is None and self._follower.is_current(number)
 
     def _new_table(self) -> CountsTable:
+        if self.layout is CASES:
+            return CountsTable([window_days(window) * HOURS_A_DAY for window in self.windows], CASES)
         return CountsTable([window.hours for window in self.windows])
 
 

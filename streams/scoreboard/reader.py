@@ -162,7 +162,7 @@ class CountsReader(Service):  # type: ignore[misc]
             if followed is None or followed.moved:
                 continue
             try:
-                rows = count_rows(at, records)
+                rows = count_rows(at, records, self._board.layout.format)
             except Unreadable as error:
                 raise UnreadableCounts(str(error)) from error
             self._board.followed_rows(at.partition, rows)

@@ -33,6 +33,8 @@ class Snapshot:
     """The same over the partitions that this worker owns."""
     own_series: NDArray[np.bool_]
     """[series]: the worker's own partitions have rows of it."""
+    own_partitions: tuple[int, ...] = ()
+    """Those that `own` is the sum over."""
 
     @property
     def responses(self) -> Ints:

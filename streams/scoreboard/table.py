@@ -18,14 +18,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.keys import counts_key, parse_counts_key
 from schemas.times import parse_day
-from streams.engine.formats import COUNTS
+from streams.engine.formats import CASE_COUNTS, COUNTS, Format
+from streams.rules.case_counts import CASE_CELLS, CASE_COUNTERS
 from streams.rules.counts import COUNTERS, HOURS_A_DAY
 
 Ints: TypeAlias = NDArray[np.int64]
@@ -37,6 +38,21 @@ _DAY_BYTES: Final = len('"2026-11-22"]')
 """A key ends with its day, always of this length; what stands before it names the series."""
 _SLACK_DAYS: Final = 1
 """Kept beyond the longest window, for a clock that is set back a little."""
+
+
+class Layout(NamedTuple):
+    """What rows hold: which cells, and which of them count as the same."""
+
+    format: Format[Any]
+    cells_an_hour: int
+    """`cell // cells_an_hour` is the hour of the day."""
+    counters: int
+    """`cell % cells_an_hour % counters` is the counter."""
+
+
+RESPONSES: Final = Layout(COUNTS, COUNTERS, COUNTERS)
+CASES: Final = Layout(CASE_COUNTS, CASE_CELLS, CASE_COUNTERS)
+"""Cases have no hour: all are at the first one of their day. Scores, reasons and actions are added up."""
 
 
 class _Change(NamedTuple):
@@ -51,7 +67,8 @@ class _Change(NamedTuple):
 class CountsTable:
     """The rows of one partition, as far back as the longest window needs, and their sums over each window."""
 
-    def __init__(self, window_hours: Sequence[int]) -> None:
+    def __init__(self, window_hours: Sequence[int], layout: Layout = RESPONSES) -> None:
+        self._layout = layout
         self._window_hours: Ints = np.array(window_hours, dtype=np.int64)
         self._days_kept = -(-max(window_hours) // HOURS_A_DAY) + _SLACK_DAYS
         self._incoming: dict[bytes, bytes | None] = {}
@@ -60,7 +77,7 @@ class CountsTable:
         """day → series → stored cells. By day, because windows move by days and days are dropped."""
         self._newest_day = -sys.maxsize
         self._hour: int | None = None
-        self._sums: Ints = np.zeros((0, len(window_hours), COUNTERS), dtype=np.int64)
+        self._sums: Ints = np.zeros((0, len(window_hours), layout.counters), dtype=np.int64)
         self._series_of: dict[bytes, int] = {}
         self._prefixes: list[bytes] = []
         self._names: list[tuple[str, str] | None] = []
@@ -99,6 +116,17 @@ class CountsTable:
         """Return the (survey, segment) that have rows, and where each stands in `sums`."""
         found = [(name, place) for place, name in enumerate(self._names) if name is not None]
         return [name for name, _ in found], np.array([place for _, place in found], dtype=np.int64)
+
+    def held(self, survey_id: str | None, segment: str | None, first_day: int) -> Iterator[tuple[str, str, int, bytes]]:
+        """Yield survey, segment, day and stored cells of the rows counted so far, from a day on, that match exactly
+        what is given. May be left for other work: of each day it tells what was held when it came to it.
+        """
+        for day in sorted(day for day in self._days if day >= first_day):
+            rows = list(self._days.get(day, {}).items())
+            named = [(self._names[series], stored) for series, stored in rows]
+            for name, stored in named:
+                if name is not None and survey_id in (None, name[0]) and segment in (None, name[1]):
+                    yield *name, day, stored
 
     @property
     def sums(self) -> Ints:
@@ -236,7 +264,7 @@ class CountsTable:
         cells: list[int] = []
         amounts: list[int] = []
         lengths: list[int] = []
-        decode = COUNTS.decode
+        decode = self._layout.format.decode
         for change in changes:
             decoded = decode(change.stored)
             cells.extend(decoded)
@@ -245,11 +273,12 @@ class CountsTable:
         cell = np.array(cells, dtype=np.int64)
         of_row = np.array([(change.series, change.day, change.sign) for change in changes], dtype=np.int64)
         series, day, sign = np.repeat(of_row, lengths, axis=0).T
-        hours = day * HOURS_A_DAY + cell // COUNTERS
+        _, cells_an_hour, counters = self._layout
+        hours = day * HOURS_A_DAY + cell // cells_an_hour
         weights = self._weights(hours, after) - self._weights(hours, before)
         amount = np.array(amounts, dtype=np.int64) * sign
         flat = sums.reshape(-1)  # a view: sums are contiguous
-        place = series * (len(self._window_hours) * COUNTERS) + cell % COUNTERS
+        place = series * (len(self._window_hours) * counters) + cell % cells_an_hour % counters
         for window in range(len(self._window_hours)):
             counted = weights[:, window].nonzero()[0]
-            np.add.at(flat, place[counted] + window * COUNTERS, amount[counted] * weights[counted, window])
+            np.add.at(flat, place[counted] + window * counters, amount[counted] * weights[counted, window])

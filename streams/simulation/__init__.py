@@ -3,7 +3,7 @@
 Pure: a seed and a start time give the same records every time; no clock, no Kafka, no I/O.
 """
 
-from streams.simulation.life import Habits, Life, Simulated, simulate
+from streams.simulation.life import Habits, Life, Simulated
 from streams.simulation.rhythm import OFFICE_HOURS, STEADY, Rhythm
 
-__all__ = ["OFFICE_HOURS", "STEADY", "Habits", "Life", "Rhythm", "Simulated", "simulate"]
+__all__ = ["OFFICE_HOURS", "STEADY", "Habits", "Life", "Rhythm", "Simulated"]

@@ -32,6 +32,19 @@ CONVERSION: dict[str | None, float] = {
 }
 """Probability that a passive with this reason is a promoter next time, before the score is taken into account."""
 
+HELPED: dict[str | None, tuple[str, ...]] = {
+    "needs_more_time": ("personal_follow_up", "follow_up_question"),
+    "no_major_problems": ("product_improvement", "follow_up_question"),
+    "expectations_met": ("tailored_offer", "follow_up_question"),
+    "value_for_price": ("tailored_offer", "incentive"),
+    "indifferent": ("personal_follow_up", "incentive"),
+    None: ("personal_follow_up", "follow_up_question"),
+}
+"""What moves a passive with this reason more than other things do."""
+CONVERSION_IF_HELPED = 1.7
+CONVERSION_IF_CONTACTED = 1.15
+"""By how much a contact raises the probability; 1 without one."""
+
 CONVERSION_BY_SCORE = {7: 0.7, 8: 1.3}
 
 FALL: dict[int, float] = {7: 0.13, 8: 0.06}
@@ -116,6 +129,9 @@ def _score(rng: Random, customer: Customer, survey_id: str, before: Answered | N
     if before is not None and before.score in (7, 8):
         luck = rng.random()
         converts = CONVERSION[before.reason] * CONVERSION_BY_SCORE[before.score]
+        if before.action is not None:
+            helped = before.action in HELPED[before.reason]
+            converts *= CONVERSION_IF_HELPED if helped else CONVERSION_IF_CONTACTED
         if luck < converts:
             return _PROMOTER.pick(rng)
         if luck < converts + FALL[before.score]:

@@ -59,23 +59,6 @@ class Habits:
 DEFAULT_HABITS = Habits()
 
 
-def simulate(
-    seed: int,
-    customers: int,
-    start_us: int,
-    *,
-    per_day: float,
-    end_us: int | None = None,
-    rhythm: Rhythm = OFFICE_HOURS,
-    habits: Habits = DEFAULT_HABITS,
-) -> Iterator[Simulated]:
-    """The records that arrive from `start_us` to `end_us` (endless without), in order of record time.
-
-    About `per_day` answers a day. The same arguments give the same records.
-    """
-    return Life(seed, customers, habits).stream(start_us, end_us, per_day=per_day, rhythm=rhythm)
-
-
 class Life:
     """A population that lives on from one stream to the next: months of history, then a busy hour."""
 
@@ -88,12 +71,15 @@ class Life:
         self._pending: list[tuple[int, int, Simulated]] = []
         self._sequence = count()
         self._erased: set[bytes | None] = set()
+        self._index_of: dict[str, int] = {}
         self._rng = Random(seed)  # noqa: S311 - repeatable, not secret
 
     def stream(
         self, start_us: int, end_us: int | None = None, *, per_day: float, rhythm: Rhythm = OFFICE_HOURS
     ) -> Iterator[Simulated]:
-        """Records in order of record time; what is under way at `end_us` arrives in the next stream."""
+        """Records that arrive from `start_us` to `end_us` (endless without), in order of record time, about `per_day`
+        answers a day; what is under way at the end arrives in the next stream. The same seed and calls give the same.
+        """
         # Other start, other answers and ids: life goes on when the same seed is used on another day.
         self._rng = Random(f"{self._seed} {start_us}")  # noqa: S311 - repeatable, not secret
         for now_us in arrivals(self._rng, start_us, per_day, rhythm):
@@ -108,6 +94,15 @@ class Life:
             if ended:
                 return
             self._happen(now_us)
+
+    def followed_up(self, customer_id: str, survey_id: str, action: str) -> None:
+        """Somebody has spoken with a customer about their last answer: it may move them."""
+        if not self._index_of:
+            self._index_of = {who.customer_id: index for index, who in enumerate(self._customers)}
+        index = self._index_of.get(customer_id)
+        last = None if index is None else self._customers[index].last.get(survey_id)
+        if last is not None:
+            last.action = action
 
     def _happen(self, now_us: int) -> None:
         """One arrival: an answer with all that follows from it, or an erasure."""
@@ -214,6 +209,7 @@ class Life:
         """Somebody leaves for good; a new customer takes the place."""
         self._put(now_us + self._at_once(), self._customers[index].customer_id.encode(), None, "erasure")
         self._customers[index] = customer(self._seed, next(self._numbers))
+        self._index_of.clear()
 
     def _put(
         self, arrive_us: int, key: bytes | None, value: bytes | None, kind: Kind, reason: Reason | None = None

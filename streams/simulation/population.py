@@ -66,6 +66,8 @@ class Answered:
 
     score: int
     reason: str | None
+    action: str | None = None
+    """What was done about it since."""
 
 
 @dataclass(slots=True)

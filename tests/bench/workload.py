@@ -1,4 +1,4 @@
-"""The benchmark's responses: seeded, 200,000 customers, two surveys, three segments, in two shapes.
+"""The benchmark's responses: seeded, 200,000 customers, two surveys, three segments (unless told), in two shapes.
 
 `live`: answered at most 3 hours before the record time. `spread`: answered at random within 90 days before it, so that
 little of what is counted falls into the same rows.
@@ -7,8 +7,10 @@ little of what is counted falls into the same rows.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+
+import msgspec
 
 from tests.support.corpus import Produced
 from tests.support.oracle_reading import partition_of
@@ -24,14 +26,51 @@ LANGUAGES = ("nb", "nl", "en")
 WORDS = ("price", "support", "delay", "good", "invoice", "app", "login", "fast", "slow", "team", "helpful", "waiting")
 
 
-def responses(shape: str, count: int, partitions: int, now_ms: int, seed: int = 20) -> Iterator[Produced]:
-    """Yield `count` valid responses of about 330 bytes; 35 % are passive, 45 % promoters."""
+PASSIVES_A_FOLLOW_UP = 3
+ACTIONS = ("personal_follow_up", "tailored_offer", "incentive", "follow_up_question")
+
+
+def follow_ups(records: Iterable[Produced]) -> Iterator[Produced]:
+    """Yield a contact for every third passive response, at its record time: most are about a case that is open."""
+    passives = 0
+    for record in records:
+        answer = msgspec.json.decode(record.value or b"")
+        if answer["score"] not in (7, 8):
+            continue
+        passives += 1
+        if passives % PASSIVES_A_FOLLOW_UP:
+            continue
+        value = {
+            "follow_up_id": f"f-{passives}",
+            "customer_id": answer["customer_id"],
+            "survey_id": answer["survey_id"],
+            "status": "contacted",
+            "action": ACTIONS[passives % len(ACTIONS)],
+            "reason": ("value_for_price", None)[passives % 2],
+            "occurred_at": datetime.fromtimestamp(record.timestamp_ms / 1000, UTC).isoformat(timespec="milliseconds"),
+        }
+        yield Produced(record.partition, record.key, msgspec.json.encode(value), record.timestamp_ms)
+
+
+def responses(
+    shape: str,
+    count: int,
+    partitions: int,
+    now_ms: int,
+    seed: int = 20,
+    customers: int = CUSTOMERS,
+    segments: int = 3,
+) -> Iterator[Produced]:
+    """Yield `count` valid responses of about 330 bytes; 35 % are passive, 45 % promoters.
+
+    With more than three segments the further ones have 10 values each; with fewer, the last are left out.
+    """
     rng = random.Random(seed)
     pick = rng.random
-    partition_by_customer = [-1] * CUSTOMERS
+    partition_by_customer = [-1] * customers
     spread_ms = SHAPES[shape] * 86_400_000
     for number in range(count):
-        customer = int(pick() * CUSTOMERS)
+        customer = int(pick() * customers)
         key = b"c-%d" % customer
         partition = partition_by_customer[customer]
         if partition < 0:
@@ -41,11 +80,16 @@ def responses(shape: str, count: int, partitions: int, now_ms: int, seed: int = 
         draw = pick()
         score = (7 if pick() < 0.45 else 8) if draw < 0.35 else 9 + int(pick() * 2) if draw < 0.8 else int(pick() * 7)
         comment = " ".join(WORDS[int(pick() * len(WORDS))] for _ in range(4 + int(pick() * 9)))
+        names = [
+            f'"country":"{COUNTRIES[int(pick() * 12)]}"',
+            f'"industry":"{INDUSTRIES[int(pick() * 10)]}"',
+            f'"plan":"{PLANS[int(pick() * 4)]}"',
+            *[f'"s{further}":"{int(pick() * 10)}"' for further in range(3, segments)],
+        ][:segments]
         value = (
             f'{{"response_id":"{rng.getrandbits(64):016x}-{number:019d}","customer_id":"c-{customer}",'
             f'"survey_id":"{"relationship" if pick() < 0.7 else "onboarding"}","score":{score},'
             f'"responded_at":"{answered.isoformat(timespec="milliseconds")}","revision":0,'
-            f'"segments":{{"country":"{COUNTRIES[int(pick() * 12)]}","industry":"{INDUSTRIES[int(pick() * 10)]}",'
-            f'"plan":"{PLANS[int(pick() * 4)]}"}},"comment":"{comment}","language":"{LANGUAGES[int(pick() * 3)]}"}}'
+            f'"segments":{{{",".join(names)}}},"comment":"{comment}","language":"{LANGUAGES[int(pick() * 3)]}"}}'
         )
         yield Produced(partition, key, value.encode(), record_time_ms)

@@ -67,6 +67,11 @@ def accepted(value: bytes, key: bytes | None = KEY, record_time_ms: int = YEAR_9
     return accept(key, value, record_time_ms)
 
 
+def fields_of(response: SurveyResponse) -> dict[str, object]:
+    """Every field's value."""
+    return {name: getattr(response, name) for name in SurveyResponse.model_fields}
+
+
 def refused(value: bytes, key: bytes | None = KEY, record_time_ms: int = YEAR_9999_MS) -> Rejected:
     """The refusal that a record must meet."""
     with pytest.raises(Rejected) as refusal:

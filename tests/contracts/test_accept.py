@@ -18,6 +18,7 @@ from tests.contracts.responses import (
     RESPONDED_AT_MS,
     SMALLEST,
     accepted,
+    fields_of,
     outcome,
     refused,
     replaced,
@@ -122,7 +123,7 @@ def test_messages_hold_no_value_of_the_record(field: str) -> None:
     values += [with_member(f'"{field}": "{SECRET}'), with_member(f'"{SECRET}": {SECRET}'), to_bytes(SECRET)]
     for value in values:
         refusal = outcome(value, key=SECRET.encode())
-        if isinstance(refusal, SurveyResponse):
+        if not isinstance(refusal, Rejected):
             assert field == "unknown" or (field, value) == ("comment", values[0])
             continue
         assert SECRET not in refusal.message
@@ -137,9 +138,8 @@ def test_messages_hold_no_value_of_the_record(field: str) -> None:
 def test_every_valid_response_is_accepted_as_it_is(response: dict[str, Any]) -> None:
     owner = response.get("customer_id") or response["response_id"]
     read = accepted(to_bytes(response), key=owner.encode())
-    kept = json.loads(read.model_dump_json())
-    instant = kept.pop("responded_at")
-    assert parse_rfc3339(instant) == parse_rfc3339(response["responded_at"])
+    kept = fields_of(read)
+    assert kept.pop("responded_at") == parse_rfc3339(response["responded_at"])
     assert {**kept, "responded_at": response["responded_at"]} == {
         "customer_id": None,
         "revision": 0,

@@ -17,12 +17,14 @@ from jsoncompat import check_compat
 
 from schemas.events import PASSIVE_DETECTED
 from schemas.export import FOLDER
-from schemas.json_schema import RESPONSE, SOURCES, file_name, json_schemas
+from schemas.json_schema import FOLLOW_UP, RESPONSE, SOURCES, file_name, json_schemas
 
 Schema = dict[str, Any]
 Role = Literal["serializer", "deserializer"]
 
 CURRENT = json_schemas()
+RELEASED = [name for name in SOURCES if (FOLDER / "released" / file_name(name)).exists()]
+"""What came after the last release is nobody's yet to rely on."""
 
 
 def released(name: str) -> Schema:
@@ -31,8 +33,8 @@ def released(name: str) -> Schema:
 
 
 def role(name: str) -> Role:
-    """We read responses and write the rest."""
-    return "deserializer" if name == RESPONSE else "serializer"
+    """We read responses and follow-ups and write the rest."""
+    return "deserializer" if name in (RESPONSE, FOLLOW_UP) else "serializer"
 
 
 def patterns(node: object, path: str = "$") -> Iterator[tuple[str, str | None]]:
@@ -62,7 +64,7 @@ def test_what_was_released_is_still_there() -> None:
     assert {path.name for path in (FOLDER / "released").glob("*.json")} <= {file_name(name) for name in SOURCES}
 
 
-@pytest.mark.parametrize("name", SOURCES)
+@pytest.mark.parametrize("name", RELEASED)
 def test_the_current_schema_is_compatible_with_the_released_one(name: str) -> None:
     assert compatible(name, released(name), CURRENT[name])
 

@@ -8,7 +8,10 @@ from schemas.dead_letters import CLASS_NAMES, Reason, headers
 
 
 def test_reasons_in_the_order_in_which_they_are_given() -> None:
-    assert list(Reason) == ["too_large", "invalid_json", "invalid_response", "key_mismatch", "from_future"]
+    assert list(Reason) == [
+        *("too_large", "invalid_json", "invalid_response", "key_mismatch", "from_future"),
+        "unknown_case",
+    ]
 
 
 @pytest.mark.parametrize("reason", [*Reason, "invalid_json"])
@@ -32,4 +35,5 @@ def test_every_reason_has_a_class_name_of_its_own() -> None:
         "nps.error.InvalidResponse",
         "nps.error.KeyMismatch",
         "nps.error.TooLarge",
+        "nps.error.UnknownCase",
     ]

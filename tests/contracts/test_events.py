@@ -16,6 +16,7 @@ from schemas.events import (
     ERASED,
     EVENT_MODELS,
     EVENT_TYPES,
+    FOLLOW_UP_OVERDUE,
     PASSIVE_DETECTED,
     PASSIVE_WITHDRAWN,
     SCORE_CHANGED,
@@ -53,6 +54,10 @@ DETECTED: dict[str, Any] = {
     "language": "en",
     "csat": 4,
     "customer_since": "2019-02-28",
+    "recommended_action": "incentive",
+    "follow_up_question": "What would you miss?",
+    "follow_up_due_at": "2026-11-25T09:30:01.500000Z",
+    "case_opened_at": "2026-11-22T09:30:01.500000Z",
     "segment_country": "NO",
 }
 CHANGED: dict[str, Any] = {
@@ -71,19 +76,48 @@ CHANGED: dict[str, Any] = {
     "detected_event_id": ID,
     "comment": None,
     "language": None,
+    "case_opened_at": "2026-10-22T09:30:01Z",
+    "first_contacted_at": "2026-11-15T09:30:00Z",
+    "days_from_contact": 7.0,
+    "follow_up_id": "f-1",
+    "follow_up_action": "tailored_offer",
+    "reason": "value_for_price",
     "segment_country": "NO",
     "segment_industry": "bank",
 }
 WITHDRAWN: dict[str, Any] = {**COMMON, "withdrawn_event_id": ID, "cause": "corrected", "category": "promoter"}
-EXAMPLES = {PASSIVE_DETECTED: DETECTED, SCORE_CHANGED: CHANGED, PASSIVE_WITHDRAWN: WITHDRAWN}
+OVERDUE: dict[str, Any] = {
+    **COMMON,
+    "account_id": "a-1",
+    "detected_event_id": ID,
+    "score": 7,
+    "near_promoter": False,
+    "opened_at": "2026-11-22T09:30:01Z",
+    "due_at": "2026-11-25T09:30:01Z",
+    "hours_overdue": 0.25,
+    "reason": "indifferent",
+    "recommended_action": "personal_follow_up",
+    "segment_country": "NO",
+}
+EXAMPLES = {
+    PASSIVE_DETECTED: DETECTED,
+    SCORE_CHANGED: CHANGED,
+    PASSIVE_WITHDRAWN: WITHDRAWN,
+    FOLLOW_UP_OVERDUE: OVERDUE,
+}
 
 NULLABLE = {
     PASSIVE_DETECTED: {
         *("account_id", "previous_score", "previous_response_id"),
         *("reason", "comment", "language", "csat", "customer_since"),
+        *("recommended_action", "follow_up_question", "follow_up_due_at", "case_opened_at"),
     },
-    SCORE_CHANGED: {"account_id", "passive_since", "days_passive", "detected_event_id", "comment", "language"},
+    SCORE_CHANGED: {
+        *("account_id", "passive_since", "days_passive", "detected_event_id", "comment", "language"),
+        *("case_opened_at", "first_contacted_at", "days_from_contact", "follow_up_id", "follow_up_action", "reason"),
+    },
     PASSIVE_WITHDRAWN: {"category"},
+    FOLLOW_UP_OVERDUE: {"account_id", "reason"},
 }
 
 

@@ -17,6 +17,7 @@ from schemas.keys import (
     counts_key,
     erasure_prefix,
     journey_key,
+    journey_kind,
     parse_counts_key,
     parse_journey_key,
     parse_score_key,
@@ -50,11 +51,23 @@ def test_keys_are_compact_json_in_raw_utf_8(key: bytes, bytes_: bytes) -> None:
     assert key == bytes_
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        *(b"", b"\xff", b"{}", b'["customer","c"]', b'["customer","c",1]', b'["nobody","c","s"]'),
+        *(b'["customer","c", "s"]', b'["customer","\\u0063","s"]', b'["customer","c","s"] '),
+    ],
+)
+def test_a_journey_key_is_written_one_way(key: bytes) -> None:
+    assert journey_kind(key) is None
+
+
 @settings(deadline=None, print_blob=True)
 @given(kinds, ids, ids)
 def test_journey_keys_read_back(kind: JourneyKind, id_: str, survey: str) -> None:
     key = journey_key(kind, id_, survey)
     assert parse_journey_key(key) == JourneyKey(kind, id_, survey)
+    assert journey_kind(key) == kind
     assert json.loads(key) == [kind, id_, survey]
     assert key.startswith(erasure_prefix(kind, id_))
 

@@ -28,8 +28,10 @@ ROW: dict[str, Any] = {
     "csat_mean": 3.5,
     "csat_responses": 2,
     "small_sample": True,
+    "answered": 1,
+    "answered_share": 0.3333333333333333,
 }
-NULL_WITHOUT_RESPONSES = ("nps", "nps_low", "nps_high", "passive_share", "csat_mean")
+NULL_WITHOUT_RESPONSES = ("nps", "nps_low", "nps_high", "passive_share", "csat_mean", "answered_share")
 
 
 def test_fields_in_order_read_and_written_back_unrounded() -> None:

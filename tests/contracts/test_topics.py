@@ -10,13 +10,17 @@ DAY_MS = 86_400_000
 
 TABLE = {
     "responses": ("nps.responses", "delete", 12),
+    "follow_ups": ("nps.follow-ups", "delete", 12),
     "dead_letter": ("nps.responses.dead-letter", "delete", 12),
+    "follow_ups_dead_letter": ("nps.follow-ups.dead-letter", "delete", 12),
     "passive_detected": ("nps.passive-detected", "delete", 12),
     "score_changed": ("nps.score-changed", "delete", 12),
     "passive_withdrawn": ("nps.passive-withdrawn", "delete", 12),
+    "follow_up_overdue": ("nps.follow-up-overdue", "delete", 12),
     "segment_scores": ("nps.segment-scores", "compact", 1),
     "journeys": ("nps.internal.journeys", "compact", 12),
     "segment_counts": ("nps.internal.segment-counts", "compact", 12),
+    "case_counts": ("nps.internal.case-counts", "compact", 12),
 }
 
 
@@ -36,7 +40,10 @@ def test_the_prefix_is_all_that_a_prefix_changes(prefix: str) -> None:
 
 
 def test_the_topics_that_a_crm_reads() -> None:
-    assert Topics().events == ("nps.passive-detected", "nps.score-changed", "nps.passive-withdrawn")
+    assert Topics().events == (
+        *("nps.passive-detected", "nps.score-changed", "nps.passive-withdrawn"),
+        "nps.follow-up-overdue",
+    )
 
 
 def test_every_topic_says_what_its_keys_and_values_are() -> None:
@@ -46,9 +53,10 @@ def test_every_topic_says_what_its_keys_and_values_are() -> None:
 def test_nothing_is_dropped_before_it_can_be_read() -> None:
     topics = Topics()
     config = {spec.name: spec.config for spec in topics.all()}
-    assert int(config[topics.responses]["retention.ms"]) == 400 * DAY_MS
-    assert config[topics.responses]["message.timestamp.type"] == "CreateTime", "record time is the publisher's"
-    for name in (topics.dead_letter, *topics.events):
+    for name in topics.inputs:
+        assert int(config[name]["retention.ms"]) == 400 * DAY_MS
+        assert config[name]["message.timestamp.type"] == "CreateTime", "record time is the publisher's"
+    for name in (*topics.dead_letters, *topics.events):
         assert int(config[name]["retention.ms"]) == 30 * DAY_MS
         assert config[name]["message.timestamp.type"] == "LogAppendTime", "kept from when it was written"
 
@@ -57,8 +65,9 @@ def test_dead_letters_have_room_for_the_largest_record_and_its_headers() -> None
     topics = Topics()
     config = {spec.name: spec.config for spec in topics.all()}
     kafka_default = 1_048_588
-    assert "max.message.bytes" not in config[topics.responses]
-    assert int(config[topics.dead_letter]["max.message.bytes"]) > kafka_default + 64 * 1024
+    for name, letters in zip(topics.inputs, topics.dead_letters, strict=True):
+        assert "max.message.bytes" not in config[name]
+        assert int(config[letters]["max.message.bytes"]) > kafka_default + 64 * 1024
 
 
 def test_what_is_erased_leaves_the_compacted_topics_and_every_reader_sees_it_go() -> None:

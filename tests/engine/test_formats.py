@@ -18,6 +18,7 @@ from streams.engine import formats, ledger
 from streams.engine import unit as unit_module
 from streams.engine.decider import Decider, DecidingConfig
 from streams.engine.formats import Cells, Corrupt, Format, NewerFormat
+from streams.engine.inbox import Slice
 from streams.engine.ledger import LedgerMemory
 from streams.engine.store import Checkpoint, Store
 from streams.rules.decisions import RulesConfig
@@ -79,32 +80,32 @@ def test_older_state_is_read_and_what_changes_is_written_anew(tmp_path: Path, mo
     # What this release writes stands for an older version: one more is added on top of it.
     changing, untouched = (journey_key("customer", customer, "s") for customer in ("c", "other"))
     row = counts_key("s", "all", now_us // DAY_US - 1)
-    cells: Cells = {23 * 6 + 1: 2}
+    cells: Cells = {23 * 7 + 1: 2}
     states = [(b"j" + key, formats.JOURNEY.encode(Journey(answers))) for key in (changing, untouched)]
     store.write([*states, (b"c" + row, formats.COUNTS.encode(cells))], Checkpoint(0, 0, 0))
     journeys = _next_version(formats.JOURNEY, Journey)
     counts = _next_version(formats.COUNTS, Cells)
     for module in (decider_module, unit_module):
         monkeypatch.setattr(module, "JOURNEY", journeys)
-    monkeypatch.setattr(ledger, "COUNTS", counts)
+    monkeypatch.setattr(ledger.Ledger, "format", counts)
 
     rules = RulesConfig(30 * DAY_US, 30 * DAY_US, 400 * DAY_US, frozenset({"passive_to_promoter"}))
     decider = Decider(DecidingConfig(Topics(), 1, rules, 10, (), "/nps"), 0, store, 0, LedgerMemory())
     decider.ledger.know([row])
-    decider.decide([_record(response(3, now_us - 1), now_us // 1000)])
+    decider.decide(Slice([_record(response(3, now_us - 1), now_us // 1000)], 100))
     unit = decider.close_unit()
 
     state = unit.states[changing]
     assert isinstance(state, Journey)
     assert [answer.response_id for answer in state.history] == ["r2", "r1", "r3"]
     assert untouched not in unit.states
-    assert unit.counts[row] == counts.encode({23 * 6 + 1: 2, 23 * 6 + 2: 1})
-    assert journeys.encode(state)[0] == counts.encode(cells)[0] == 2
+    assert unit.counts[row] == counts.encode({23 * 7 + 1: 2, 23 * 7 + 2: 1})
+    assert journeys.encode(state)[0] == counts.encode(cells)[0] == 3
     store.close()
 
 
 def _next_version(current: Format, kind: type) -> Format:  # type: ignore[type-arg]
-    return Format(current.what, kind, 2, {1: lambda payload: current.decode(b"\x01" + payload)})
+    return Format(current.what, kind, 3, {2: lambda payload: current.decode(b"\x02" + payload)})
 
 
 def _record(value: bytes, timestamp_ms: int) -> ConsumerRecord[bytes, bytes]:
@@ -140,6 +141,11 @@ def assert_stops(worker: WorkerProcess, sentence: str) -> None:
             "an anonymous response is stored in format",
         ),
         (lambda topics: topics.segment_counts, counts_key("s", "all", 20_000), "a day's counts is stored in format 99"),
+        (
+            lambda topics: topics.case_counts,
+            counts_key("s", "all", 20_000),
+            "a day's counts of cases is stored in format",
+        ),
     ],
 )
 def test_a_newer_record_in_a_changelog_stops_the_worker(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from aiokafka.structs import ConsumerRecord
 
-from streams.engine.inbox import INBOX_BYTES_MAX, INBOX_RECORDS_MAX, Inbox
+from streams.engine.inbox import INBOX_BYTES_MAX, INBOX_RECORDS_MAX, SLICE_RECORDS, Inbox
 
 
 def records(
@@ -36,12 +36,22 @@ def test_a_full_inbox_has_no_room_until_some_is_taken(count: int, value: bytes |
     assert inbox.has_room
     inbox.put(records(count - 1, 1, value, part))
     assert not inbox.has_room
-    assert [record.offset for record in inbox.take(1)] == [0]
+    assert inbox.take().records[0].offset == 0
     assert inbox.has_room
     while inbox:
-        inbox.take(250)
+        inbox.take()
     inbox.put(records(count, count - 1, value, part))
     assert inbox.has_room, "what was taken no longer counts"
+
+
+def test_what_is_taken_together_is_bounded_and_tells_its_size() -> None:
+    inbox = Inbox()
+    inbox.put(records(0, SLICE_RECORDS + 10, b"12345"))
+    first, second = inbox.take(), inbox.take()
+    assert not inbox
+    assert [record.offset for record in (*first.records, *second.records)] == list(range(SLICE_RECORDS + 10))
+    assert (len(first.records), first.size_bytes) == (SLICE_RECORDS, 5 * SLICE_RECORDS)
+    assert (len(second.records), second.size_bytes) == (10, 50)
 
 
 def test_records_before_the_position_are_dropped_and_the_rest_stays_in_order() -> None:
@@ -53,4 +63,4 @@ def test_records_before_the_position_are_dropped_and_the_rest_stays_in_order() -
     assert not inbox
     inbox.put(records(1, 4))
     inbox.put(records(3, 4))
-    assert [record.offset for record in (*inbox.take(10), *inbox.take(10))] == [3, 4, 5, 6]
+    assert [record.offset for record in (*inbox.take().records, *inbox.take().records)] == [3, 4, 5, 6]

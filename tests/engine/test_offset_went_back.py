@@ -19,8 +19,8 @@ async def test_it_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     positions = AsyncMock()
     config = Mock(state_dir=tmp_path, transaction_timeout_ms=5_000, counts_retention_us=1)
     shared = Mock(restoring=asyncio.Lock(), turn=asyncio.Lock())
-    partition = Partition(config, 0, positions, Mock(), Mock(), shared, AsyncMock())
-    partition._committed = 100
+    partition = Partition(config, 0, positions, Mock(), (Mock(), Mock()), shared, AsyncMock())
+    partition.known.offset = 100
     for old in (Committed(40, 0, 120, ""), Committed(None, 0, 120, "")):
         positions.committed.return_value = old
         with pytest.raises(OffsetWentBack, match="100 was committed"):

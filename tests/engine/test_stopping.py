@@ -16,7 +16,7 @@ from streams.engine.shared import Shared
 async def test_it_is_closed_only_when_its_last_unit_is_committed(tmp_path: Path, ready: bool) -> None:
     """Or, while it is still being opened, when that was given up."""
     config = Mock(state_dir=tmp_path, transaction_timeout_ms=5_000)
-    partition = Partition(config, 0, Mock(), Mock(), Mock(), Shared(), AsyncMock())
+    partition = Partition(config, 0, Mock(), Mock(), (Mock(), Mock()), Shared(), AsyncMock())
     said: list[str] = []
     transactor = AsyncMock()
     transactor.close.side_effect = lambda: said.append("let go")

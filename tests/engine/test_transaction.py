@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka.client import AIOKafkaClient
 from aiokafka.structs import TopicPartition
 
 from schemas.keys import counts_key, journey_key
 from schemas.topics import Topics
 from streams.broker import Broker
 from streams.engine.topics import ensure_topics, reach_broker
-from streams.engine.transaction import Fenced, OffsetNote, Rows, Transactor
+from streams.engine.transaction import Fenced, OffsetNote, Rows, TransactionFailed, Transactor
 from streams.engine.unit import Produced
 from tests.support.kafka_reading import committed_offsets, read_topic
 
@@ -26,10 +28,10 @@ class Stand:
         self.topics = Topics(prefix)
         self.transactors: list[Transactor] = []
 
-    async def transactor(self) -> Transactor:
+    async def transactor(self, timeout_ms: int = 10_000) -> Transactor:
         source = TopicPartition(self.topics.responses, 0)
         transactor = Transactor(
-            {"bootstrap_servers": self.bootstrap_servers}, self.topics.prefix, source, 10_000, lambda _: None
+            {"bootstrap_servers": self.bootstrap_servers}, self.topics.prefix, source, timeout_ms, lambda _: None
         )
         self.transactors.append(transactor)
         await transactor.start()
@@ -42,7 +44,11 @@ class Stand:
             self.topics.segment_counts: [(counts_key("s", "all", 20_000), value)],
         }
         produced = [Produced(self.topics.passive_detected, b"c", value, ())]
-        return await transactor.commit(changelogs, produced, number, OffsetNote(number))
+        offsets = {
+            TopicPartition(self.topics.responses, 0): (number, OffsetNote(number, number + 1).encode()),
+            TopicPartition(self.topics.follow_ups, 0): (number + 1, ""),
+        }
+        return await transactor.commit(changelogs, produced, offsets)
 
     def seen(self) -> dict[str, list[bytes | None]]:
         """Committed values by topic."""
@@ -50,15 +56,25 @@ class Stand:
         return {topic: [record.value for record in read_topic(self.bootstrap_servers, topic)[0]] for topic in topics}
 
     def offset(self) -> int | None:
-        return committed_offsets(self.bootstrap_servers, self.topics.prefix, self.topics.responses)[0]
+        """Of the responses; that of the follow-ups was committed with it."""
+        responses, follow_ups = (
+            committed_offsets(self.bootstrap_servers, self.topics.prefix, topic)[0] for topic in self.topics.inputs
+        )
+        assert follow_ups == (None if responses is None else responses + 1)
+        return responses
 
 
-@pytest.fixture
-async def stand(broker: Broker, unique_prefix: str) -> Any:
+async def standing(broker: Broker, unique_prefix: str) -> Stand:
     stand = Stand(broker.bootstrap_servers, unique_prefix)
     admin = await reach_broker({"bootstrap_servers": broker.bootstrap_servers}, 10)
     await ensure_topics(admin, stand.topics, 1, 1, create=True)
     await admin.close()
+    return stand
+
+
+@pytest.fixture
+async def stand(broker: Broker, unique_prefix: str) -> Any:
+    stand = await standing(broker, unique_prefix)
     yield stand
     for transactor in stand.transactors:
         await transactor.close()
@@ -121,3 +137,45 @@ async def test_the_next_holder_ends_a_transaction_that_was_left_open(
     assert all(values == [b"2"] for values in stand.seen().values())
     assert stand.offset() == 2
     assert time.monotonic() - began < 5
+
+
+async def test_nothing_stays_of_a_transactor_whose_broker_was_gone(
+    tmp_path: Path, unique_prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its tasks would wait for ever, and with them what they were to write would stay in memory."""
+    with Broker(tmp_path / "broker", short_lived=True) as broker:
+        stand = await standing(broker, unique_prefix)
+        transactor = await stand.transactor(timeout_ms=5_000)
+        await stand.commit(transactor, 1)
+        broker.kill()
+        before = asyncio.all_tasks()
+        with pytest.raises(TransactionFailed):
+            await stand.commit(transactor, 2)
+        await transactor.close()
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() <= before
+    assert not [task for task in asyncio.all_tasks() if "Sender" in task.get_coro().__qualname__]
+    assert "did not close in time" not in caplog.text
+
+
+async def test_offset_and_records_are_never_under_way_together(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The broker would refuse one of them now and then, and the commit take a tenth of a second longer."""
+    transactor = await stand.transactor()
+    under_way: list[str] = []
+    together: list[set[str]] = []
+    send = AIOKafkaClient.send
+
+    async def watched(client: AIOKafkaClient, node_id: int, request: Any, **options: Any) -> Any:
+        under_way.append(type(request).__name__)
+        together.append(set(under_way))
+        try:
+            return await send(client, node_id, request, **options)
+        finally:
+            under_way.remove(type(request).__name__)
+
+    monkeypatch.setattr(AIOKafkaClient, "send", watched)
+    for number in range(3):
+        await stand.commit(transactor, number)
+    assert any("ProduceRequest" in names for names in together), "it is these that are watched"
+    assert any("TxnOffsetCommitRequest" in names for names in together)
+    assert not any({"ProduceRequest", "TxnOffsetCommitRequest"} <= names for names in together)

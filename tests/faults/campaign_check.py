@@ -12,10 +12,10 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 
-from tests.support.comparing import assert_counts, assert_dead_letter, assert_event, assert_journeys
+from tests.support.comparing import assert_case_counts, assert_counts, assert_dead_letter, assert_event, assert_journeys
 from tests.support.kafka_reading import read_records
 from tests.support.oracle import PartitionOracle
-from tests.support.oracle_events import CHANGED, DETECTED, WITHDRAWN
+from tests.support.oracle_events import CHANGED, DETECTED, OVERDUE, WITHDRAWN
 from tests.support.oracle_reading import Record
 from tests.support.stage import Stage, now_us
 
@@ -29,7 +29,11 @@ class Checked:
 
     offsets: dict[int, int] = field(default_factory=dict)
     """Partition → next input offset."""
+    follow_up_offsets: dict[int, int] = field(default_factory=dict)
     outcomes: Counter[str] = field(default_factory=Counter)
+    follow_ups: Counter[str] = field(default_factory=Counter)
+    """Their outcomes."""
+    cases: int = 0
     events: Counter[str] = field(default_factory=Counter)
     """By type."""
     dead_letters: Counter[str] = field(default_factory=Counter)
@@ -40,7 +44,10 @@ class Checked:
 
     def add(self, other: Checked) -> None:
         self.offsets |= other.offsets
+        self.follow_up_offsets |= other.follow_up_offsets
         self.outcomes += other.outcomes
+        self.follow_ups += other.follow_ups
+        self.cases += other.cases
         self.events += other.events
         self.dead_letters += other.dead_letters
         self.journeys += other.journeys
@@ -50,7 +57,7 @@ class Checked:
 def check_partition(stage: Stage, partition: int) -> Checked:
     """Raise AssertionError, with the first difference, unless the partition's topics equal the oracle."""
     topics = stage.topics
-    event_topics = dict(zip((DETECTED, CHANGED, WITHDRAWN), topics.events, strict=True))
+    event_topics = dict(zip((DETECTED, CHANGED, WITHDRAWN, OVERDUE), topics.events, strict=True))
     events = {event_type: _read(stage, topic, partition) for event_type, topic in event_topics.items()}
     dead_letters = _read(stage, topics.dead_letter, partition)
     oracle = PartitionOracle(partition, stage.oracle_config, keep=False)
@@ -83,7 +90,11 @@ def check_state(stage: Stage, oracle: PartitionOracle, checked: Checked) -> None
         now_us(),
         stage.oracle_config.retention_days,
     )
+    assert_case_counts({partition: _read(stage, topics.case_counts, partition)}, {partition: oracle})
     checked.offsets[partition] = oracle.next_offset
+    checked.follow_up_offsets[partition] = oracle.next_follow_up
+    checked.follow_ups = oracle.follow_up_outcomes
+    checked.cases = len(oracle.cases)
     checked.outcomes = oracle.outcomes
     checked.journeys = sum(map(len, oracle.customers.values()))
     checked.counted = sum(sum(cells[:4]) for row, cells in oracle.counts.items() if row.segment == "all")

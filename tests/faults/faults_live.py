@@ -7,6 +7,7 @@ stopped, whatever is left on either side is a difference too, and journeys, coun
 
 from __future__ import annotations
 
+import json
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -19,12 +20,14 @@ from typing import Any, Self
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from tests.faults.campaign_check import Checked, check_state
+from tests.faults.faults_crm import AFTER
+from tests.faults.faults_crm import OVERDUE as OVERDUE_SEEN
 from tests.support.comparing import assert_dead_letter, assert_event
 from tests.support.kafka_reading import QUIET, record_of
-from tests.support.oracle import OracleDeadLetter, PartitionOracle
-from tests.support.oracle_events import CHANGED, DETECTED, WITHDRAWN, OracleEvent
+from tests.support.oracle import HOUR_US, OracleDeadLetter, PartitionOracle
+from tests.support.oracle_events import CHANGED, DETECTED, OVERDUE, WITHDRAWN, OracleEvent
 from tests.support.oracle_reading import Record
-from tests.support.stage import Stage
+from tests.support.stage import Stage, now_us
 
 PROCESSES = 2
 FINISH_TIMEOUT_S = 300.0
@@ -41,26 +44,79 @@ class _Following:
         self.partition = partition
         self.oracle = PartitionOracle(partition, stage.oracle_config, keep=False)
         self.checked = Checked()
-        self._input = topics.responses
-        self._dead_letters = topics.dead_letter
-        self._topic_of = dict(zip((DETECTED, CHANGED, WITHDRAWN), topics.events, strict=True))
-        outputs = (*topics.events, topics.dead_letter)
+        self._overdue_topic = topics.follow_up_overdue
+        self._topic_of = dict(zip((DETECTED, CHANGED, WITHDRAWN, OVERDUE), topics.events, strict=True))
+        self._letters, self._follow_up_letters = topics.dead_letters
+        self._input_of = dict(zip(topics.dead_letters, topics.inputs, strict=True))
+        outputs = {*topics.events, *topics.dead_letters} - {topics.follow_up_overdue}
         self._expected: dict[str, deque[OracleEvent | OracleDeadLetter]] = {topic: deque() for topic in outputs}
         self._found: dict[str, deque[Record]] = {topic: deque() for topic in outputs}
+        self._responses: deque[Record] = deque()
+        self._follow_ups: deque[Record] = deque()
+        self._inputs = dict(zip(topics.inputs, (self._responses, self._follow_ups), strict=True))
+        self._overdue: dict[bytes | None, Record] = {}
+        """Said by the workers of a customer whose case the oracle has not opened yet."""
+        self._announced: set[bytes] = set()
 
     def take(self, topic: str, record: Record) -> None:
         """Take in the next record of a topic. Raises AssertionError at a difference."""
-        if topic != self._input:
+        if topic in self._inputs:
+            self._inputs[topic].append(record)
+            self._go_on()
+        elif topic == self._overdue_topic:
+            assert self._overdue.setdefault(record.key, record) is record, f"said to be overdue again: {record}"
+            self._take_overdue(record.key)
+            self._go_on()
+        else:
             self._found[topic].append(record)
             self._compare(topic)
+
+    def _go_on(self) -> None:
+        """Let the oracle read of each input what may be read now: what was published after something comes after it."""
+        while True:
+            if self._responses and self._may_be_read(self._responses[0], self.oracle.next_follow_up):
+                record = self._responses.popleft()
+                processed = self.oracle.process(record)
+                for event in processed.events:
+                    self._expect(self._topic_of[event.type], event)
+                if processed.dead_letter is not None:
+                    self._expect(self._letters, processed.dead_letter)
+                self._take_overdue(record.key)
+            elif self._follow_ups and self._may_be_read(self._follow_ups[0], self.oracle.next_offset):
+                self.oracle.process_follow_up(self._follow_ups.popleft())
+                letters = self.oracle.follow_up_dead_letters
+                while letters:
+                    self._expect(self._follow_up_letters, letters.pop())
+            else:
+                return
+
+    def _may_be_read(self, record: Record, other_input: int) -> bool:
+        said = dict(record.headers)
+        if OVERDUE_SEEN in said and record.key not in self._announced:
+            return False
+        return int(said.get(AFTER) or 0) <= other_input
+
+    def _take_overdue(self, key: bytes | None) -> None:
+        """Hold what is said to be overdue of a customer, if anything, against the oracle, if it knows of a case."""
+        record = self._overdue.get(key)
+        if record is None:
             return
-        processed = self.oracle.process(record)
-        for event in processed.events:
-            self._expected[self._topic_of[event.type]].append(event)
-            self._compare(self._topic_of[event.type])
-        if processed.dead_letter is not None:
-            self._expected[self._dead_letters].append(processed.dead_letter)
-            self._compare(self._dead_letters)
+        said = json.loads(record.value or b"{}")
+        journey = self.oracle.customers.get(said["customer_id"], {}).get(said["survey_id"])
+        if journey is None or journey.case is None:
+            return
+        where = f"{self._overdue_topic}-{self.partition} offset {record.offset}"
+        assert key not in self._announced, f"{where}: {said['customer_id']} is said to be overdue again"
+        at_us = journey.case.due_us + round(said["hours_overdue"] * HOUR_US)
+        event = self.oracle.overdue(said["customer_id"], said["survey_id"], at_us)
+        assert_event(record, event, where)
+        self.checked.events[OVERDUE] += 1
+        self._announced.add(event.key)
+        del self._overdue[key]
+
+    def _expect(self, topic: str, said: OracleEvent | OracleDeadLetter) -> None:
+        self._expected[topic].append(said)
+        self._compare(topic)
 
     def _compare(self, topic: str) -> None:
         expected, found = self._expected[topic], self._found[topic]
@@ -72,7 +128,7 @@ class _Following:
                     assert_event(record, said, where)
                     self.checked.events[said.type] += 1
                 else:
-                    assert_dead_letter(record, said, self._input)
+                    assert_dead_letter(record, said, self._input_of[topic])
                     self.checked.dead_letters[said.reason] += 1
             except AssertionError as difference:
                 raise AssertionError(
@@ -86,6 +142,11 @@ class _Following:
             assert not expected, f"{where}: {len(expected)} lost at the end, the first {expected[0]}"
             found = self._found[topic]
             assert not found, f"{where}: {len(found)} too many at the end, the first {found[0]}"
+        for topic, unread in self._inputs.items():
+            assert not unread, f"{topic}-{self.partition}: nothing was known of what this came after: {unread[0]}"
+        assert not self._overdue, f"said to be overdue, and no case is open: {next(iter(self._overdue.values()))}"
+        due = self.oracle.due(now_us())
+        assert not due, f"{len(due)} cases are overdue and it was not said, as {due[0]}"
 
 
 @dataclass(frozen=True)
@@ -108,7 +169,7 @@ def _follow(stage: Stage, partitions: Sequence[int], pipe: Connection) -> None:
 
 
 def _until_finished(stage: Stage, partitions: Sequence[int], pipe: Connection) -> list[Checked]:
-    topics = (stage.topics.responses, *stage.topics.events, stage.topics.dead_letter)
+    topics = (*stage.topics.inputs, *stage.topics.events, *stage.topics.dead_letters)
     following = {partition: _Following(stage, partition) for partition in partitions}
     next_offsets = {(topic, partition): 0 for topic in topics for partition in partitions}
     unfinished: set[tuple[str, int]] | None = None

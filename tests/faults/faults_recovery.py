@@ -28,6 +28,8 @@ class Look(NamedTuple):
     asked_s: float
     told_s: float
     offsets: Mapping[int, int]
+    """Of the responses."""
+    follow_ups: Mapping[int, int]
 
 
 class CommitWatch:
@@ -35,6 +37,7 @@ class CommitWatch:
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
+        self._inputs = stage.topics.inputs
         self._looks: list[Look] = []
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="commit-watch", daemon=True)
@@ -64,6 +67,14 @@ class CommitWatch:
             if all(offset > before[partition] for partition, offset in look.offsets.items()):
                 return look.told_s
         return None
+
+    def reached(self, topic: str, offsets: Mapping[int, int]) -> bool:
+        """Has the group committed this much of one of its inputs?"""
+        if not self._looks:
+            return False
+        look = self._looks[-1]
+        committed = look.offsets if topic == self._stage.topics.responses else look.follow_ups
+        return all(committed[partition] >= offset for partition, offset in offsets.items())
 
     def longest_pause_s(self, since_s: float, until_s: float) -> float:
         """The longest time between two moments in which some partition had no commit. For a load that never pauses."""
@@ -98,21 +109,28 @@ class CommitWatch:
 
     def _look(self, consumer: Consumer) -> bool:
         """Ask once; returns whether there was an answer."""
-        topic = self._stage.topics.responses
         asked_s = time.monotonic()
         try:
             found = consumer.committed(
-                [TopicPartition(topic, partition) for partition in range(self._stage.partitions)],
+                [TopicPartition(topic, number) for topic in self._inputs for number in range(self._stage.partitions)],
                 timeout=ANSWER_TIMEOUT_S,
             )
         except KafkaException:  # the broker is away
             return False
         if any(position.error for position in found):
             return False
-        offsets = {position.partition: max(position.offset, 0) for position in found}
-        before = self._looks[-1].offsets if self._looks else offsets
-        if all(offset >= before[number] for number, offset in offsets.items()):
-            self._looks.append(Look(asked_s, time.monotonic(), offsets))
+        responses, follow_ups = (
+            {position.partition: max(position.offset, 0) for position in found if position.topic == topic}
+            for topic in self._inputs
+        )
+        look = Look(asked_s, time.monotonic(), responses, follow_ups)
+        before = self._looks[-1] if self._looks else look
+        if all(
+            offset >= earlier[number]
+            for later, earlier in ((responses, before.offsets), (follow_ups, before.follow_ups))
+            for number, offset in later.items()
+        ):
+            self._looks.append(look)
         # Else it is a coordinator's that is just back and knows of old ones only (decision 90), until somebody writes.
         # Were they really gone, nothing would ever recover.
         return True

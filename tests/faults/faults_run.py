@@ -2,7 +2,7 @@
 
 A broker of its own, two or three workers, input at a steady rate. The seed fixes the input and the schedule of faults,
 which is printed. Meanwhile processes of their own hold what the workers write against the oracle, and at the end the
-rest of it: events, dead letters, journeys, counts, committed offsets.
+rest of it: events, dead letters, journeys, cases, counts, committed offsets. A CRM follows some customers up.
 
     make faults                          10 minutes, a seed of its own, which it prints
     make faults SEED=7 MINUTES=25        that one again, for longer
@@ -19,15 +19,17 @@ import shutil
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
 from streams.broker import Broker
 from tests.faults.campaign_check import Checked
+from tests.faults.faults_crm import Crm
 from tests.faults.faults_feed import Feed
 from tests.faults.faults_kinds import KINDS
 from tests.faults.faults_live import Live
@@ -44,6 +46,8 @@ RECOVERS_WITHIN_S = 60.0
 """From the end of a fault until every partition commits again and every worker is ready."""
 FINISHES_WITHIN_S = 120.0
 """Everything published is committed."""
+SLA_HOURS = 72
+"""What the steady load is about comes to be due when all is over; of the CRM's customers, some do meanwhile."""
 FAULTS_PER_MINUTE = 6
 """About so many; for what is printed beforehand."""
 BROKER_PROPERTIES = {
@@ -97,9 +101,10 @@ def run(plan: Plan, directory: Path, say: Callable[[str], None], only: Collectio
     for fault in islice(schedule(plan, possible), int(plan.minutes * FAULTS_PER_MINUTE)):
         say(f"  planned {fault.number:>3}: {fault}")
     with ExitStack() as stack:
-        broker = stack.enter_context(Broker(directory / "broker", extra_properties=BROKER_PROPERTIES))
+        broker = stack.enter_context(Broker(directory / "broker", extra_properties=BROKER_PROPERTIES, short_lived=True))
         stage = stage_for(broker.bootstrap_servers, f"faults-{plan.seed}", directory, partitions=plan.partitions)
-        stage = stage.with_settings(
+        stage = replace(stage, oracle_config=replace(stage.oracle_config, sla_hours=SLA_HOURS)).with_settings(
+            follow_up_sla_hours=str(SLA_HOURS),
             session_timeout_ms=str(int(SESSION_TIMEOUT_S * 1000)),
             transaction_timeout_ms=str(int(TRANSACTION_TIMEOUT_S * 1000)),
             static_membership=str(plan.static),
@@ -116,10 +121,13 @@ def run(plan: Plan, directory: Path, say: Callable[[str], None], only: Collectio
         scene.commits = stack.enter_context(CommitWatch(stage))
         count = int((plan.minutes * 60 + 600) * plan.rate)
         scene.feed = Feed(plan.seed, count, time.time_ns() // 1_000_000, plan.partitions, plan.rate)
-        publisher = stack.enter_context(ThreadPoolExecutor(1))
-        stack.callback(scene.feed.stop)  # whatever happens, and before the thread is waited for
+        scene.crm = Crm(stage, plan.seed, scene.commits)
+        publishers = stack.enter_context(ThreadPoolExecutor(2))
+        stack.callback(scene.feed.stop)  # whatever happens, and before the threads are waited for
+        stack.callback(scene.crm.abort)
         began = time.monotonic()
-        scene.publishing = publisher.submit(publish, stage.bootstrap_servers, stage.topics.responses, scene.feed)
+        scene.publishing = publishers.submit(publish, stage.bootstrap_servers, stage.topics.responses, scene.feed)
+        scene.caring = publishers.submit(scene.crm.play)
         return _campaign(scene, schedule(plan, possible), began, impossible)
 
 
@@ -143,9 +151,9 @@ def _campaign(scene: Scene, faults: Iterator[Fault], began: float, impossible: l
                 _until_over(scene, pending)
         except AssertionError as error:
             error.add_note(f"during fault {fault.number}: {fault}")
+            scene.let_workers_tell()
             raise
     _until_over(scene, pending)
-    scene.feed.stop()
     return _finish(scene, befallen, undisturbed_s, began, impossible)
 
 
@@ -196,11 +204,15 @@ def _finish(
     scene: Scene, befallen: list[Befallen], undisturbed_s: float, began: float, impossible: list[str]
 ) -> Summary:
     stage = scene.stage
+    scene.crm.stop()
+    scene.until(scene.caring.done, FINISHES_WITHIN_S, "the CRM has done what it had begun")
+    scene.feed.stop()
     scene.until(scene.publishing.done, FINISHES_WITHIN_S, "everything is published")
-    published = scene.publishing.result()
+    published = scene.publishing.result() + scene.crm.published[stage.topics.responses]
+    followed_up = scene.crm.published[stage.topics.follow_ups]
 
     def all_committed() -> bool:
-        return sum(offset or 0 for offset in stage.committed().values()) >= published
+        return sum(offset or 0 for offset in stage.committed().values()) >= published  # follow-ups were waited for
 
     scene.until(all_committed, FINISHES_WITHIN_S, "everything is committed")
     running_s = time.monotonic() - began
@@ -214,6 +226,8 @@ def _finish(
     checked = scene.live.finish()
     assert stage.committed() == checked.offsets, "the group's committed offsets"
     assert sum(checked.offsets.values()) == published, "what was published and what is in the log"
+    assert stage.committed(follow_ups=True) == checked.follow_up_offsets, "the group's committed offsets of follow-ups"
+    assert sum(checked.follow_up_offsets.values()) == followed_up, "follow-ups published, and those in the log"
     checking_s = time.monotonic() - comparing
     return Summary(
         scene.plan, befallen, undisturbed_s, published, running_s, stopping_s, checking_s, checked, impossible
@@ -247,17 +261,23 @@ def summary_lines(summary: Summary) -> list[str]:
     plan, checked = summary.plan, summary.checked
     rows = {
         "faults": f"{len(summary.befallen)}, seed {plan.seed}",
-        "lost, repeated, wrong": "0: events, dead letters, journeys, counts, committed offsets equal the oracle",
+        "lost, repeated, wrong": "0: events, dead letters, journeys, cases, counts, committed offsets equal the oracle",
         "responses": f"{summary.published:,} over {plan.partitions} partitions, {plan.workers} workers",
-        "events": f"{checked.events.total():,}",
+        "follow-ups": f"{checked.follow_ups.total():,}: {_counted(checked.follow_ups)}",
+        "events": f"{checked.events.total():,}: {_counted(checked.events)}",
         "dead letters": f"{checked.dead_letters.total():,}",
         "journeys": f"{checked.journeys:,}",
+        "cases": f"{checked.cases:,}",
         "counted": f"{checked.counted:,}",
         "undisturbed": f"{summary.undisturbed_s:.1f} s until every partition has committed, with no fault at all",
         "stopping": f"status 0, {summary.stopping_s:.1f} s at most after SIGTERM",
         "wall time": f"{summary.running_s:.0f} s under load, {summary.checking_s:.0f} s to compare the rest",
     }
     return [*table(summary), "", *(f"{name:>22}  {value}" for name, value in rows.items())]
+
+
+def _counted(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.most_common())
 
 
 def main() -> int:

@@ -6,12 +6,14 @@ import signal
 import socket
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 
 from streams.broker import Broker, free_port
+from tests.faults.faults_crm import Crm
 from tests.faults.faults_feed import Feed
 from tests.faults.faults_live import Live
 from tests.faults.faults_plan import Plan
@@ -80,6 +82,8 @@ class Scene:
         self.live: Live
         self.commits: CommitWatch
         self.publishing: Future[int]
+        self.crm: Crm
+        self.caring: Future[Counter[str]]
         self.onset_s = 0.0
 
     def began(self) -> None:
@@ -91,11 +95,19 @@ class Scene:
     def check(self) -> None:
         """Raise AssertionError where something is not as it must be at any moment."""
         self.live.check()
-        if self.publishing.done():
-            self.publishing.result()  # raises what went wrong
+        for work in (self.publishing, self.caring):
+            if work.done():
+                work.result()  # raises what went wrong
         for subject in self.subjects.values():
             if subject.should_run:
                 subject.process.check_running()
+
+    def let_workers_tell(self) -> None:
+        """Let each say in its log what it is doing."""
+        for subject in self.subjects.values():
+            if subject.process.process is not None and subject.process.running:
+                subject.process.process.send_signal(signal.SIGUSR1)
+        time.sleep(1)
 
     def sleep(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds

@@ -96,7 +96,9 @@ def main(directory: Path) -> None:
     from streams.app import run_worker
     from streams.cli.errors import explain
     from streams.settings import Settings
+    from tests.faults.faults_tell import tell_on_signal
 
+    tell_on_signal()
     try:
         run_worker(Settings.from_environment(), Fuse(directory))
     except Exception as error:  # as `nps worker` tells what was to be expected

@@ -15,7 +15,7 @@ from tests.support.pacing import paced
 from tests.support.stage import PARTITIONS, Stage
 from tests.support.worker import WorkerProcess
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 RESTORED = re.compile(r"partition (\d+): owned, at offset \d+, (\d+) changelog records restored")
 
@@ -26,7 +26,7 @@ def restored(worker: WorkerProcess) -> Counter[int]:
 
 
 def test_workers_come_and_go_under_load(stage: Stage) -> None:
-    produced = list(corpus(31, 5_000, time.time_ns() // 1_000_000, "tables", PARTITIONS))
+    produced = list(corpus(31, 8_000, time.time_ns() // 1_000_000, "tables", PARTITIONS))
     with (
         ThreadPoolExecutor(1) as background,
         stage.worker("a") as a,

@@ -13,9 +13,9 @@ from aiokafka.structs import ConsumerRecord, TopicPartition
 from schemas.keys import parse_score_key, score_key
 from schemas.response import Rejected, accept, erased_id
 from schemas.topics import Topics
-from streams.engine.changelog_records import count_rows, journey_rows
+from streams.engine.changelog_records import JourneyRows, count_rows
 from streams.engine.decider import DecidingConfig
-from streams.engine.formats import Unreadable
+from streams.engine.formats import COUNTS, Unreadable
 from streams.engine.header_names import LenientRecords
 from streams.engine.store import Checkpoint
 from streams.engine.transaction import OffsetNote
@@ -119,8 +119,9 @@ def changelogs(journeys: Sequence[Record], counts: Sequence[Record], log: Sequen
     store = disks.open(Path("partition-0"))
     at_journeys, at_counts = TopicPartition(TOPICS.journeys, 0), TopicPartition(TOPICS.segment_counts, 0)
     try:
-        rows = journey_rows(store, at_journeys, [_consumed(record, at_journeys) for record in journeys])
-        own = count_rows(at_counts, [_consumed(record, at_counts) for record in counts])
+        reader = JourneyRows(store, empty=len(journeys) % 2 == 0)
+        rows = reader.of(at_journeys, [_consumed(record, at_journeys) for record in journeys])
+        own = count_rows(at_counts, [_consumed(record, at_counts) for record in counts], COUNTS)
     except Unreadable as error:
         sentence = str(error)
         places = [
@@ -136,6 +137,8 @@ def changelogs(journeys: Sequence[Record], counts: Sequence[Record], log: Sequen
     partition = DecidedPartition(0, DecidingConfig(TOPICS, 1, rules, 10, CROSSES, "/nps"), store)
     partition.decide([record._replace(offset=offset) for offset, record in enumerate(log)], len(log))
     while partition.decider.forget_anonymous():
+        pass
+    while partition.decider.decide_overdue(NOW_MS * 1000):
         pass
     for _ in partition.decider.drop_days(NOW_MS * 1000 // DAY_US - 400):
         pass

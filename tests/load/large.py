@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from streams.broker import Broker
-from tests.load.watching import Memory, Stalls, Watch
+from tests.load.watching import Memory, Stalls, Watch, state_bytes
 from tests.support.corpus import Produced
 from tests.support.oracle_reading import partition_of
 from tests.support.stage import Stage, stage_for
@@ -86,7 +86,7 @@ def _under_load(stage: Stage, worker: WorkerProcess, responses: Iterator[Produce
     took_s, cpu_s = time.monotonic() - began, memory.cpu_s - cpu_s
     count = sum(offset or 0 for offset in stage.committed().values())
     print(f"processed in {took_s:.0f} s, {cpu_s / count * 1e6:.1f} µs of CPU a response, scrapes included")
-    print(f"longest stall of the event loop: {stalls.longest_s():g} s")
+    print(f"longest stall of the event loop: {stalls}")
     print(f"slowest scrape: {scraper.slowest_s:.1f} s, {scraper.most_bytes / 1e6:.1f} MB")
     began = time.monotonic()
     rows = worker.scores()["scores"]
@@ -125,7 +125,7 @@ def _again(stage: Stage, worker: WorkerProcess, how: str, *, forget: bool = Fals
     for line in [line for line in lines if "% of" in line][:3]:
         print(f"  {line[24:]}")
     print(f"  nps_restore_records, every 2 s: {', '.join(f'{count:,}' for count in to_restore)}")
-    print(f"  longest stall of the event loop: {stalls.longest_s():g} s; {memory.most_bytes / 1e6:.0f} MB at most")
+    print(f"  longest stall of the event loop: {stalls}; {memory.most_bytes / 1e6:.0f} MB at most")
 
 
 def _answering(worker: WorkerProcess) -> None:
@@ -135,5 +135,6 @@ def _answering(worker: WorkerProcess) -> None:
 
 
 def _tell_size(worker: WorkerProcess, memory: Memory) -> None:
-    state_bytes = sum(size for (name, _), size in worker.metrics().items() if name == "nps_state_bytes")
-    print(f"resident memory: {memory.most_bytes / 1e6:.0f} MB at most; state on disk: {state_bytes / 1e6:.0f} MB")
+    print(
+        f"resident memory: {memory.most_bytes / 1e6:.0f} MB at most; state on disk: {state_bytes(worker) / 1e6:.0f} MB"
+    )

@@ -15,6 +15,7 @@ from tests.support.worker import WorkerProcess
 
 LOOK_INTERVAL_S = 0.05
 STALL_BUCKET = "nps_event_loop_stall_seconds_bucket"
+HOLD_BUCKET = "nps_event_loop_hold_seconds_bucket"
 
 
 class Watch:
@@ -49,6 +50,17 @@ class Watch:
             raise self._error
 
 
+def cpu_s(process: psutil.Process) -> float:
+    """User and system time of all threads so far."""
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def state_bytes(worker: WorkerProcess) -> float:
+    """RocksDB files and memtables of all its partitions, as it says itself."""
+    return sum(size for (name, _), size in worker.metrics().items() if name == "nps_state_bytes")
+
+
 class Memory:
     """The most resident memory that a worker was seen to have, in bytes."""
 
@@ -65,8 +77,7 @@ class Memory:
     @property
     def cpu_s(self) -> float:
         """User and system time of all threads so far."""
-        times = self._process.cpu_times()
-        return float(times.user + times.system)
+        return cpu_s(self._process)
 
 
 class Stalls:
@@ -76,15 +87,18 @@ class Stalls:
         self._worker = worker
         self._before = self._buckets()
 
-    def _buckets(self) -> dict[float, float]:
-        """Upper bound in seconds → how many were no longer."""
+    def _buckets(self) -> dict[tuple[str, float], float]:
+        """(metric, upper bound in seconds) → how many were no longer."""
         return {
-            float(dict(labels)["le"]): count
+            (name, float(dict(labels)["le"])): count
             for (name, labels), count in self._worker.metrics().items()
-            if name == STALL_BUCKET
+            if name in (STALL_BUCKET, HOLD_BUCKET)
         }
 
-    def longest_s(self) -> float:
+    def longest_s(self, metric: str = STALL_BUCKET) -> float:
         """The upper bound of the longest one's bucket."""
-        since = {bound: count - self._before[bound] for bound, count in self._buckets().items()}
-        return min(bound for bound, count in since.items() if count == since[math.inf])
+        since = {at: count - self._before[at] for at, count in self._buckets().items()}
+        return min(bound for (name, bound), count in since.items() if name == metric and count == since[name, math.inf])
+
+    def __str__(self) -> str:
+        return f"{self.longest_s():g} s, of the process's own doing {self.longest_s(HOLD_BUCKET):g} s"

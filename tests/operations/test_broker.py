@@ -76,7 +76,7 @@ async def test_keeps_its_data_and_its_address_when_killed_and_when_restarted(fre
     # Another object on the same directory finds the ports by itself.
     fresh_broker.start()
     fresh_broker.stop()
-    with Broker(fresh_broker.data_dir) as again:
+    with Broker(fresh_broker.data_dir, short_lived=True) as again:
         assert again.bootstrap_servers == address
         assert await read(address, unique, 1) == [b"before"]
 

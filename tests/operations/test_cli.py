@@ -6,8 +6,8 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from streams.cli.application import app
 
 UNREACHABLE = "127.0.0.1:1"
-HELP_WITHIN_S = 0.5
+HELP_WITHIN_CPU_S = 0.5
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def every_command(group: Any = None, path: tuple[str, ...] = ()) -> Iterator[tup
 
 COMMANDS_OF_THE_CONTRACT = {
     "worker", "broker", "topics", "publish", "simulate", "demo", "scores", "events", "dead-letters", "schemas",
-    "settings", "doctor",
+    "settings", "doctor", "playbook", "conversions",
 }  # fmt: skip
 
 
@@ -65,12 +65,13 @@ def test_paragraphs_of_help_flow(run: CliRunner) -> None:
 
 
 def test_help_is_there_at_once() -> None:
-    spent = []
+    spent_s = []
     for _ in range(3):
-        began = time.perf_counter()
+        before = os.times()
         subprocess.run([sys.executable, "-m", "streams.cli", "--help"], check=True, stdout=subprocess.DEVNULL)
-        spent.append(time.perf_counter() - began)
-    assert min(spent) < HELP_WITHIN_S
+        after = os.times()
+        spent_s.append(after.children_user + after.children_system - before.children_user - before.children_system)
+    assert min(spent_s) < HELP_WITHIN_CPU_S
 
 
 def test_help_imports_nothing_that_it_does_not_need() -> None:
@@ -213,3 +214,23 @@ def test_doctor_finds_a_state_directory_that_cannot_be_one(run: CliRunner, tmp_p
     found = {row["check"]: row for row in json.loads(result.stdout)}
     assert found["state directory"]["verdict"] == "fail"
     assert "NPS_STATE_DIR" in found["state directory"]["advice"]
+
+
+def test_the_playbook_is_shown_and_is_a_file_to_begin_with(
+    run: CliRunner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shown = run.invoke(app, ["playbook"])
+    assert shown.exit_code == 0
+    assert "value_for_price" in shown.stdout
+    assert "nb: " in shown.stdout
+    rows = json.loads(run.invoke(app, ["playbook", "--language", "nn-NO", "--json"]).stdout)
+    assert len(rows) == 6
+    assert all(isinstance(row["follow_up_question"], str) for row in rows)
+    own = tmp_path / "playbook.toml"
+    own.write_text(run.invoke(app, ["playbook", "--toml"]).stdout, "utf-8")
+    monkeypatch.setenv("NPS_PLAYBOOK_FILE", str(own))
+    assert json.loads(run.invoke(app, ["playbook", "--language", "nb", "--json"]).stdout) == rows
+    own.write_text("")
+    refused = run.invoke(app, ["playbook"])
+    assert refused.exit_code == 1
+    assert "actions.unknown is missing" in refused.output

@@ -26,7 +26,7 @@ def row(segment: str, window: str, nps: float | None, responses: int, **more: An
         "responses": responses, "promoters": 5, "passives": 1234, "detractors": 2, "sevens": 1000, "eights": 234,
         "nps": nps, "nps_low": None if nps is None else nps - 10.06, "nps_high": None if nps is None else nps + 10,
         "passive_share": None if nps is None else 0.5049, "csat_mean": None, "csat_responses": 0,
-        "small_sample": responses < 30,
+        "small_sample": responses < 30, "answered": 3, "answered_share": None if nps is None else 0.1,
     } | more  # fmt: skip
 
 
@@ -46,7 +46,7 @@ class Worker(BaseHTTPRequestHandler):
     asked: ClassVar[list[dict[str, str]]] = []
 
     def do_GET(self) -> None:
-        assert urlsplit(self.path).path == "/v1/scores"
+        assert urlsplit(self.path).path == f"/v1/{[*self.answer][-1]}" or self.status != 200
         self.asked.append(dict(parse_qsl(urlsplit(self.path).query)))
         body = json.dumps(self.answer).encode()
         self.send_response(self.status)
@@ -78,9 +78,9 @@ def test_the_table_rounds_once_and_sorts_for_people(worker: ThreadingHTTPServer)
     assert [(line[1], line[2]) for line in lines[1:5]] == [
         ("all", "12h"), ("all", "7d"), ("all", "30d"), ("country=NO", "7d"),
     ]  # fmt: skip
-    assert lines[1][3:] == ["-*", "-", "0", "5", "1,234", "1,000", "234", "2", "-", "-"]
+    assert lines[1][3:] == ["-*", "-", "0", "5", "1,234", "1,000", "234", "2", "-", "-", "-"]
     assert lines[2][3:8] == ["+33.3", "+23.3", "…", "+43.3", "30"]
-    assert lines[3][-2:] == ["50%", "4.12"]
+    assert lines[3][-3:] == ["50%", "10%", "4.12"]
     assert lines[4][3:6] == ["+0.0*", "-10.1", "…"]
     assert "as of 2026-11-22T10:00:00Z; * fewer than 30 responses" in result.stdout
     assert "incomplete" not in result.stdout
@@ -153,3 +153,36 @@ def test_watching_into_a_pipe_shows_each_table(worker: ThreadingHTTPServer) -> N
             assert lines[0].startswith(b"Survey")
         finally:
             process.kill()
+
+
+CONVERSIONS = {
+    "survey_id": "relationship", "segment": "all", "window": "90d", "reason": "value_for_price", "action": "incentive",
+    "cases": 1200, "contacted": 900, "contacted_in_time": 850, "overdue": 300, "converted": 250, "left": 30,
+    "withdrawn": 10, "erased": 1, "days_to_convert": 5000.0, "conversion": 0.21008, "conversion_low": 0.188,
+    "conversion_high": 0.2341, "small_sample": False, "mature_cases": 800, "mature_converted_90d": 200,
+}  # fmt: skip
+YOUNG = CONVERSIONS | {
+    "action": "none", "conversion": None, "converted": 0, "mature_cases": 0, "small_sample": True,
+}  # fmt: skip
+
+
+def test_conversions_are_shown_with_what_they_are_told_apart_by(
+    worker: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = {"as_of": "2026-11-22T10:00:00Z", "complete": True, "by": ["reason", "action"]}
+    monkeypatch.setattr(Worker, "answer", {**answer, "conversions": [CONVERSIONS, YOUNG]})
+    environment = {"NPS_HTTP_PORT": str(worker.server_port)}
+    arguments = ["conversions", "--survey", "relationship", "--by", "reason,action"]
+    shown = CliRunner().invoke(app, arguments, env=environment)
+    assert shown.exit_code == 0
+    assert Worker.asked == [{"survey_id": "relationship", "by": "reason,action"}]
+    lines = [line.split() for line in shown.stdout.splitlines()]
+    assert lines[1] == [
+        *("relationship", "all", "90d", "value_for_price", "incentive", "1,200", "900", "850", "300", "250", "30"),
+        *("21.0%", "18.8%", "…", "23.4%", "20.0", "25.0%"),
+    ]
+    assert lines[2][-5:] == ["30", "-*", "-", "-", "-"]
+    assert "* fewer than 30 cases" in shown.stdout
+    as_json = CliRunner().invoke(app, [*arguments, "--json"], env=environment)
+    assert json.loads(as_json.stdout) == Worker.answer
+    assert CliRunner().invoke(app, ["conversions", "--by", "country"], env=environment).exit_code == 2

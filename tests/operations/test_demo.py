@@ -89,26 +89,26 @@ def holding(tally: Tally, seen: Observed) -> list[bool]:
 
 
 def test_the_comparison_holds_when_everything_is_there_once(published: Tally, exact: Observed) -> None:
-    assert holding(published, exact) == [True, True, True, True]
+    assert holding(published, exact) == [True, True, True, True, True]
     assert "100 distinct valid responses published: 100 counted" in checks(published, exact)[1].sentence
 
 
 def test_the_comparison_notices_what_is_lost_or_twice(published: Tally, exact: Observed) -> None:
     exact.scores["relationship", "all", "90d"]["responses"] += 1
-    assert holding(published, exact) == [True, False, True, True]
+    assert holding(published, exact) == [True, False, True, True, True]
     exact.scores["relationship", "all", "90d"]["responses"] -= 1
     exact.counters["nps_responses_total"]["duplicate"] -= 1
-    assert holding(published, exact) == [False, True, True, True]
+    assert holding(published, exact) == [False, True, True, True, True]
     exact.counters["nps_responses_total"]["duplicate"] += 1
     exact.counters["nps_dead_letters_total"] = Counter(invalid_json=2)
-    assert holding(published, exact) == [True, True, False, True], "as many, for another reason"
+    assert holding(published, exact) == [True, True, False, True, True], "as many, for another reason"
     exact.counters["nps_dead_letters_total"] = Counter(invalid_json=1, too_large=1)
     exact.event_ids.pop()
-    assert holding(published, exact) == [True, True, True, False], "an event twice"
+    assert holding(published, exact) == [True, True, True, False, True], "an event twice"
 
 
 @pytest.mark.parametrize(
-    ("width", "height", "windows", "segments"), [(80, 24, 2, 0), (80, 30, 2, 6), (108, 32, 4, 9), (140, 60, 4, 16)]
+    ("width", "height", "windows", "segments"), [(80, 24, 2, 0), (80, 30, 2, 6), (108, 33, 4, 9), (140, 60, 4, 16)]
 )
 def test_the_table_fits_small_and_large_terminals(
     width: int, height: int, windows: int, segments: int, published: Tally
@@ -119,6 +119,11 @@ def test_the_table_fits_small_and_large_terminals(
     exact.counters["nps_passive_detected_total"] = Counter({f"trigger_{number}": 12_345 for number in range(10)})
     exact.detected.extend([FOUND] * 4)
     exact.changed.extend([CHANGED] * 4)
+    exact.counters["nps_follow_ups_total"] = Counter({f"outcome_{number}": 12_345 for number in range(7)})
+    exact.conversions = [
+        {"survey_id": "relationship", "action": f"action_{number}", "conversion": 0.25, "cases": 100, "withdrawn": 1}
+        for number in range(7)
+    ]
     console.print(view(Stage("An hour", {"scores": "http://127.0.0.1:1/v1/scores"}), published, exact, width, height))
     lines = console.export_text().splitlines()
     assert max(map(len, lines)) <= width
@@ -232,12 +237,18 @@ def test_it_plays_to_the_end_counts_everything_once_and_leaves_nothing(start: An
     assert len(demo.started) >= 2, "a broker and a worker were seen"
     assert demo.left_behind() == []
     said = demo.out.read_text()
-    assert len(re.findall(r"^✓", said, flags=re.MULTILINE)) == 4, said
+    assert len(re.findall(r"^✓", said, flags=re.MULTILINE)) == 6, said
     assert "✗" not in said
     (answers,) = re.findall(r"✓ ([0-9,]+) distinct valid responses published: \1 counted", said)
     assert int(answers.replace(",", "")) > 25_000
     assert re.search(r"^relationship .* [+-]\d+ \([+-]\d+…[+-]\d+\)", said, flags=re.MULTILINE)
     assert re.search(r"Passives converted +[1-9]", said)
+    assert re.search(r"Follow-ups +[1-9].*matched", said)
+    assert re.search(r"Conversion by action +[a-z_]+ \d+%", said)
+    told = demo.err.read_text()
+    assert "Kari gives a 7 (value_for_price). Found: tailored_offer is recommended" in told
+    assert "Kari gives a 9: converted, after tailored_offer for value_for_price." in told
+    assert "/v1/conversions: value_for_price, tailored_offer: 1 of 1 converted" in told
     assert re.search(r"^ *\d+ s  An hour of life", said, flags=re.MULTILINE), "lines while it runs"
     assert re.search(r"http://127.0.0.1:\d+/v1/scores", demo.err.read_text())
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +13,8 @@ import pytest
 import yaml
 
 from streams.settings import Settings
+from tests.support import dashboards
+from tests.support.prometheus_binaries import Binaries
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = Path(sys.executable).parent
@@ -64,21 +66,22 @@ def test_the_worker_accepts_what_compose_sets(compose: dict[str, Any], monkeypat
 
 def test_ports_are_published_on_loopback_only(compose: dict[str, Any]) -> None:
     published = [port for service in compose["services"].values() for port in service.get("ports", [])]
-    assert len(published) == 4
+    assert len(published) == 6
     assert all(re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port) for port in published)
 
 
 def test_every_service_is_checked_and_confined(compose: dict[str, Any]) -> None:
     dockerfile = DOCKERFILE.read_text()
     for name, service in compose["services"].items():
-        assert "healthcheck" in service or (name == "worker" and "\nHEALTHCHECK " in dockerfile), name
+        ours = service["image"].startswith("nps-streams:")
+        assert "healthcheck" in service or (ours and "\nHEALTHCHECK " in dockerfile), name
         assert service["cap_drop"] == ["ALL"], name
         assert "no-new-privileges:true" in service["security_opt"], name
 
 
 def test_volumes_are_named_and_mounted_files_exist(compose: dict[str, Any]) -> None:
     for service in compose["services"].values():
-        for volume in service["volumes"]:
+        for volume in service.get("volumes", []):
             source = volume.split(":")[0]
             assert (ROOT / source).exists() if source.startswith("./") else source in compose["volumes"], volume
 
@@ -86,7 +89,7 @@ def test_volumes_are_named_and_mounted_files_exist(compose: dict[str, Any]) -> N
 def test_images_are_pinned_to_a_version(compose: dict[str, Any]) -> None:
     images = [service["image"] for service in compose["services"].values()]
     images += re.findall(r"^FROM (\S+)", DOCKERFILE.read_text(), flags=re.MULTILINE)
-    assert len(images) == 6
+    assert len(images) == 8
     for image in images:
         assert re.search(r":v?\d+\.\d+\.\d+", image), image
 
@@ -140,11 +143,8 @@ def test_prometheus_scrapes_the_workers_where_they_listen(compose: dict[str, Any
     assert target["port"] == compose["services"]["worker"]["environment"]["NPS_HTTP_PORT"]
 
 
-def test_prometheus_accepts_its_configuration() -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not here (Debian: apt install prometheus)")
-    run(promtool, "check", "config", ROOT / "deploy/prometheus/prometheus.yml")
+def test_prometheus_accepts_its_configuration(prometheus: Binaries) -> None:
+    run(prometheus.promtool, "check", "config", ROOT / "deploy/prometheus/prometheus.yml")
 
 
 def test_grafana_finds_prometheus_and_its_dashboards(compose: dict[str, Any]) -> None:
@@ -152,5 +152,19 @@ def test_grafana_finds_prometheus_and_its_dashboards(compose: dict[str, Any]) ->
     (source,) = load(provisioning / "datasources/prometheus.yml")["datasources"]
     assert re.fullmatch(r"http://prometheus:9090", source["url"])
     (provider,) = load(provisioning / "dashboards/nps.yml")["providers"]
-    mounted = [volume.split(":")[1] for volume in compose["services"]["grafana"]["volumes"]]
-    assert provider["options"]["path"] in mounted
+    grafana = compose["services"]["grafana"]
+    folders = {volume.split(":")[1]: ROOT / volume.split(":")[0] for volume in grafana["volumes"]}
+    assert folders[provider["options"]["path"]] == dashboards.DIRECTORY
+    assert folders["/etc/grafana/provisioning"] == provisioning
+    for uid, dashboard in dashboards.dashboards().items():
+        chosen = dashboards.variables(dashboard)["datasource"]
+        assert (chosen["query"], chosen["current"]["value"]) == (source["type"], source["uid"]), uid
+    home = Path(grafana["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"])
+    shown_first = json.loads((folders[str(home.parent)] / home.name).read_text())
+    assert shown_first["uid"] == "nps-programme"
+
+
+def test_rates_on_dashboards_rest_on_the_scrape_interval() -> None:
+    (source,) = load(ROOT / "deploy/grafana/provisioning/datasources/prometheus.yml")["datasources"]
+    scraped = load(ROOT / "deploy/prometheus/prometheus.yml")["global"]["scrape_interval"]
+    assert source["jsonData"]["timeInterval"] == scraped

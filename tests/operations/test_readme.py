@@ -17,7 +17,9 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 from typer.testing import CliRunner
 
+from schemas.follow_up import accept_follow_up
 from schemas.response import accept
+from schemas.times import parse_rfc3339
 from streams.broker import Broker
 from streams.broker_jars import jars_dir, java_command
 from streams.cli.application import app
@@ -60,9 +62,11 @@ def test_every_command_that_it_names_exists() -> None:
 
 
 def test_the_example_response_is_one() -> None:
-    (example,) = programs("json")
+    example, follow_up = programs("json")
     response = accept(b"c-42", example.strip().encode(), 1_800_000_000_000)
     assert (response.customer_id, response.score) == ("c-42", 8)
+    told = json.loads(follow_up)
+    accept_follow_up(told["customer_id"].encode(), follow_up.encode(), parse_rfc3339(told["occurred_at"]) // 1000)
 
 
 @pytest.fixture

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ssl
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
+from schemas.playbook import default_playbook
 from streams.rules.windows import Window
 from streams.settings import Settings, SettingsError
 
@@ -212,3 +214,25 @@ def test_a_certificate_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch) ->
     settings = Settings.from_environment()
     with pytest.raises(SettingsError, match="NPS_SSL_CA_FILE: cannot be used"):
         settings.kafka()
+
+
+def test_a_playbook_is_read_at_the_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert Settings.from_environment().playbook() is default_playbook()
+    own = tmp_path / "playbook.toml"
+    text = files("schemas").joinpath("playbook.toml").read_text("utf-8")
+    own.write_text(text.replace("What could we have done to surprise you?", "How could we surprise you?"), "utf-8")
+    monkeypatch.setenv("NPS_PLAYBOOK_FILE", str(own))
+    asked = Settings.from_environment().playbook().follow_up_question("expectations_met", "en")
+    assert asked.endswith("How could we surprise you?")
+
+
+def test_every_hole_of_a_playbook_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    own = tmp_path / "playbook.toml"
+    own.write_text("[actions.unknown]\n7 = 'other'\n")
+    found = problems(monkeypatch, PLAYBOOK_FILE=str(own))
+    assert "NPS_PLAYBOOK_FILE: actions.unknown.8 is missing" in found
+    assert "NPS_PLAYBOOK_FILE: questions.indifferent is missing" in found
+    own.write_bytes(b"\xff")
+    assert problems(monkeypatch, PLAYBOOK_FILE=str(own)) == (
+        "NPS_PLAYBOOK_FILE: cannot be read as UTF-8 text (UnicodeDecodeError)",
+    )

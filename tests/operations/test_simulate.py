@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
@@ -11,13 +12,16 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pytest
 from typer.testing import CliRunner, Result
 
 from schemas.response import Rejected, accept
 from streams.broker import Broker
+from streams.cli import simulated_crm
 from streams.cli.application import app
 from tests.support.kafka_reading import read_records
 from tests.support.oracle_reading import Record
+from tests.support.stage import stage_for
 
 DAY_MS = 86_400_000
 
@@ -147,3 +151,44 @@ def test_without_its_topic_it_says_how_to_make_it(broker: Broker, unique_prefix:
     assert result.exit_code == 1
     assert "does not exist" in result.stderr
     assert "nps topics --create" in result.stderr
+
+
+def test_with_a_crm_passives_are_contacted_and_some_are_won(broker: Broker, unique: str, tmp_path: Path) -> None:
+    stage = stage_for(broker.bootstrap_servers, unique, tmp_path)
+    with stage.worker() as worker:
+        worker.wait_ready()
+        options = ("--responses", "3000", "--days", "60", "--customers", "800", "--crm")
+        result = simulate(*options, environment=worker.environment)
+        assert result.exit_code == 0, result.output
+        (sent,) = re.findall(r"^([\d,]+) follow-ups sent", result.stderr, flags=re.MULTILINE)
+        count = int(sent.replace(",", ""))
+        assert count > 300
+        stage.wait_until_done(worker, follow_ups=True)
+        outcomes: Counter[str] = Counter()
+        for (name, labels), value in worker.metrics().items():
+            if name == "nps_follow_ups_total":
+                outcomes[dict(labels)["outcome"]] += int(value)
+        assert outcomes.total() == count
+        assert outcomes["matched"] > 0.6 * count
+        assert outcomes["unknown_case"] == outcomes["dead_letter"] == 0, "it only reports on what it was told"
+        changed = [
+            json.loads(record.value or b"")
+            for record in read_records(broker.bootstrap_servers, stage.topics.score_changed)
+        ]
+        assert any(each["follow_up_action"] for each in changed), "somebody changed after a contact"
+
+
+def test_a_crm_without_a_worker_says_what_is_missing(
+    broker: Broker, unique_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(simulated_crm, "IDLE_LIMIT_S", 1.0)
+    environment = environment_of(broker, unique_prefix) | {"NPS_GROUP_ID": unique_prefix}
+    result = simulate("--responses", "50", "--days", "5", "--crm", environment=environment)
+    assert result.exit_code == 1
+    assert "start a worker (nps worker)" in result.stderr
+
+
+def test_a_crm_does_not_go_with_a_file() -> None:
+    result = simulate("--crm", "--output", "-")
+    assert result.exit_code == 2
+    assert "--crm" in result.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from itertools import islice, pairwise
 
 import pytest
@@ -11,7 +12,8 @@ from schemas.dead_letters import Reason
 from schemas.response import Rejected, SurveyResponse, accept
 from schemas.times import US_PER_DAY, US_PER_HOUR, parse_rfc3339
 from streams.rules.category import category
-from streams.simulation import STEADY, Habits, Life, Simulated, simulate
+from streams.simulation import STEADY, Habits, Life, Simulated
+from streams.simulation.life import DEFAULT_HABITS
 
 MONDAY_US = parse_rfc3339("2026-06-01T00:00:00Z")
 SEED = 20_261_122
@@ -28,6 +30,13 @@ def life() -> list[Simulated]:
 def answers(life: list[Simulated]) -> list[SurveyResponse]:
     """What was answered, each once, as it was first delivered."""
     return [read(record) for record in life if record.kind == "answer"]
+
+
+def simulate(
+    seed: int, customers: int, start_us: int, *, per_day: float, habits: Habits = DEFAULT_HABITS
+) -> Iterator[Simulated]:
+    """A life without end."""
+    return Life(seed, customers, habits).stream(start_us, per_day=per_day)
 
 
 def read(record: Simulated) -> SurveyResponse:
@@ -68,7 +77,7 @@ def test_every_record_is_accepted_or_dead_lettered_as_it_says(life: list[Simulat
         else:
             assert record.reason is None
             read(record)
-    assert set(reasons) == set(Reason), "each reason occurs"
+    assert set(reasons) == set(Reason) - {Reason.UNKNOWN_CASE}, "each reason of a response occurs"
     assert 0.001 < reasons.total() / len(life) < 0.006
 
 

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from schemas.events import PASSIVE_DETECTED, PASSIVE_WITHDRAWN, event_id
-from schemas.times import US_PER_DAY, format_rfc3339
-from streams.rules.decisions import decide
+from schemas.playbook import default_playbook
+from schemas.times import US_PER_DAY, US_PER_HOUR, format_rfc3339
+from streams.rules.decisions import Decision, decide
 from streams.rules.journey import HISTORY_LIMIT_ANSWERS, Journey
 from tests.rules.build import ALL_CHANGES, CONFIG, CUSTOMER, NOW_MS, after, config, days_ago, feed, response
 
@@ -78,7 +79,7 @@ def test_the_table(
 def test_a_revision_that_is_not_higher_is_a_duplicate_and_does_nothing(revision: int) -> None:
     journey = after(response("r1", 3, 9), response("r2", 8, 3, revision=5))
     decision = decide(CONFIG, CUSTOMER, journey, response("r2", 10, 0, revision=revision), NOW_MS)
-    assert decision == ("duplicate", None, None, None, (), None)
+    assert decision == Decision("duplicate", None, None, None, (), None)
 
 
 def test_a_repeat_of_an_older_answer_is_a_duplicate() -> None:
@@ -232,6 +233,10 @@ def test_moving_a_promoter_off_an_older_passive_detects_from_what_was_stored() -
         "passive_since": format_rfc3339(days_ago(5)),
         "responded_at": format_rfc3339(days_ago(5)),
         "detected_at": format_rfc3339(NOW_MS * 1000),
+        "recommended_action": default_playbook().recommended_action("indifferent", 8),
+        "follow_up_question": default_playbook().follow_up_question("indifferent", "nb-NO"),
+        "follow_up_due_at": format_rfc3339(NOW_MS * 1000 + 72 * US_PER_HOUR),
+        "case_opened_at": format_rfc3339(NOW_MS * 1000),
         "segment_country": "NO",
         **stored,
     }

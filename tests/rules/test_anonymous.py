@@ -61,7 +61,7 @@ def test_only_what_counting_needs_is_remembered() -> None:
 @pytest.mark.parametrize("revision", [0, 2, 3])
 def test_a_revision_that_is_not_higher_is_a_duplicate(revision: int) -> None:
     remembered = first(anonymous(revision=3))
-    assert decided(remembered, anonymous(9, revision=revision)) == ("duplicate", None, None, None)
+    assert decided(remembered, anonymous(9, revision=revision)) == AnonymousDecision("duplicate", None, None, None)
 
 
 def test_a_higher_revision_amends_and_keeps_the_time_of_the_first_delivery() -> None:

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.times import MAX_US, MIN_US, US_PER_DAY, US_PER_HOUR, parse_rfc3339
-from streams.rules.counts import COUNTERS, cells, day_of, hour_of, oldest_day_kept
-from streams.rules.journey import Answer
+from streams.rules.counts import ANSWERS, COUNTERS, answered_cells, cells, day_of, hour_of, oldest_day_kept
+from streams.rules.journey import ANSWERED, OF_ENDED_CASE, Answer, with_marks
 
 
 def answer(score: int, at: str, csat: int | None = None) -> Answer:
@@ -18,14 +18,23 @@ def answer(score: int, at: str, csat: int | None = None) -> Answer:
     [
         (3, "2026-11-22T00:00:00Z", None, ((0, 1),)),
         (7, "2026-11-22T00:59:59.999999Z", None, ((1, 1),)),
-        (8, "2026-11-22T01:00:00Z", None, ((8, 1),)),
-        (10, "2026-11-22T23:30:00Z", 5, ((141, 1), (142, 1), (143, 5))),
-        (0, "2026-11-22T10:00:00+02:00", 1, ((48, 1), (52, 1), (53, 1))),
-        (9, "1969-12-31T22:00:00Z", None, ((135, 1),)),
+        (8, "2026-11-22T01:00:00Z", None, ((9, 1),)),
+        (10, "2026-11-22T23:30:00Z", 5, ((23 * 7 + 3, 1), (23 * 7 + 4, 1), (23 * 7 + 5, 5))),
+        (0, "2026-11-22T10:00:00+02:00", 1, ((56, 1), (60, 1), (61, 1))),
+        (9, "1969-12-31T22:00:00Z", None, ((22 * 7 + 3, 1),)),
     ],
 )
 def test_cells(score: int, at: str, csat: int | None, expected: tuple[tuple[int, int], ...]) -> None:
     assert cells(answer(score, at, csat)) == expected
+
+
+@given(st.integers(MIN_US, MAX_US), st.integers(0, 10), st.none() | st.integers(1, 5))
+def test_an_answered_one_counts_one_more(at: int, score: int, csat: int | None) -> None:
+    plain = Answer("r1", 0, score, at, {}, csat)
+    for marks in (ANSWERED, ANSWERED | OF_ENDED_CASE):
+        assert cells(with_marks(plain, marks)) == (*cells(plain), *answered_cells(plain))
+    assert cells(with_marks(plain, OF_ENDED_CASE)) == cells(plain)
+    assert [cell % COUNTERS for cell, _ in answered_cells(plain)] == [ANSWERS]
 
 
 def test_days_and_hours_are_whole_also_before_1970() -> None:

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from schemas.events import EVENT_MODELS, PASSIVE_DETECTED, PASSIVE_WITHDRAWN, SCORE_CHANGED
+from schemas.playbook import default_playbook
 from schemas.times import parse_rfc3339
 from streams.rules.decisions import Event, decide, erase
 from tests.rules.build import ALL_CHANGES, CONFIG, CUSTOMER, NOW_MS, after, config, days_ago, feed, response
@@ -66,6 +67,10 @@ def test_a_detection_says_everything_of_the_answer() -> None:
         "language": "fr-CH",
         "csat": 4,
         "customer_since": "2015-10-01",
+        "recommended_action": "tailored_offer",
+        "follow_up_question": default_playbook().questions["value_for_price"]["en"],
+        "follow_up_due_at": "2026-11-25T12:00:00Z",
+        "case_opened_at": "2026-11-22T12:00:00Z",
         **SEGMENT_FIELDS,
     }
 
@@ -93,6 +98,12 @@ def test_a_change_says_both_ends() -> None:
         "detected_event_id": events[PASSIVE_DETECTED].id,  # the same record: the same id
         "comment": "Ça va.",  # its own, though the history keeps none of a promoter
         "language": "fr-CH",
+        "case_opened_at": "2026-11-22T12:00:00Z",
+        "first_contacted_at": None,
+        "days_from_contact": None,
+        "follow_up_id": None,
+        "follow_up_action": None,
+        "reason": "value_for_price",
         **SEGMENT_FIELDS,
     }
 

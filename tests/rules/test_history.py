@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from schemas.times import US_PER_DAY
-from streams.rules.decisions import decide
+from streams.rules.decisions import Decision, decide
 from streams.rules.journey import HISTORY_LIMIT_ANSWERS, Answer, Journey, passive_since
 from tests.rules.build import CONFIG, CUSTOMER, NOW_MS, after, config, feed, response
 
@@ -74,7 +74,7 @@ def test_older_than_the_oldest_of_a_full_history_is_too_old(response_id: str, da
     decision = decide(CONFIG, CUSTOMER, full(), response(response_id, 3, days), NOW_MS)
     assert decision.outcome == outcome
     if outcome == "too_old":
-        assert decision == ("too_old", None, None, None, (), None)
+        assert decision == Decision("too_old", None, None, None, (), None)
 
 
 def test_a_history_one_short_of_full_takes_any_older_answer() -> None:

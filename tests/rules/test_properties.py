@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from schemas.response import SurveyResponse
 from schemas.times import US_PER_DAY, US_PER_HOUR
+from streams.rules.case import Case, EndedCase, KeptFollowUp, Past
 from streams.rules.decisions import decide, decide_anonymous, erase
 from streams.rules.journey import HISTORY_LIMIT_ANSWERS, Answer, Journey, Remembered, order
 from tests.rules.build import ALL_CHANGES, CUSTOMER, NOW_MS, NOW_US, config
@@ -267,6 +268,16 @@ def test_the_order_of_stored_fields_is_part_of_the_format() -> None:
         "comment",
         "language",
         "customer_since",
+        "marks",
     )
-    assert Journey.__struct_fields__ == ("history", "detection")
+    assert Journey.__struct_fields__ == ("history", "detection", "case", "past")
+    assert Case.__struct_fields__ == (
+        *("score", "opened_at", "due_at", "first_response_id", "first_revision", "detections", "response_id"),
+        *("segments", "reason", "counted_as", "action", "first_contact", "overdue", "follow_ups"),
+    )
+    assert KeptFollowUp.__struct_fields__ == (
+        *("follow_up_id", "revision", "status", "action", "reason", "occurred_at"),
+    )
+    assert Past.__struct_fields__ == ("ended", "known")
+    assert EndedCase.__struct_fields__ == ("detections", "response_id")
     assert Remembered.__struct_fields__ == ("answer", "first_seen_ms")

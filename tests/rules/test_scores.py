@@ -66,7 +66,7 @@ def test_known_bounds(responses: int, promoters: int, detractors: int, low: floa
 
 
 def test_a_score_of_everything() -> None:
-    found = score((20, 10, 20, 50, 40, 130))
+    found = score((20, 10, 20, 50, 40, 130, 25))
     assert found._asdict() == {
         "responses": 100,
         "promoters": 50,
@@ -81,29 +81,32 @@ def test_a_score_of_everything() -> None:
         "csat_mean": 3.25,
         "csat_responses": 40,
         "small_sample": False,
+        "answered": 25,
+        "answered_share": 0.25,
     }
 
 
 def test_without_responses_everything_that_divides_is_null() -> None:
-    found = score((0, 0, 0, 0, 0, 0))
+    found = score((0, 0, 0, 0, 0, 0, 0))
     assert found.nps is found.nps_low is found.nps_high is found.passive_share is found.csat_mean is None
+    assert found.answered_share is None
     assert (found.responses, found.passives, found.csat_responses, found.small_sample) == (0, 0, 0, True)
 
 
 def test_without_satisfaction_answers_only_their_mean_is_null() -> None:
-    found = score((0, 1, 0, 0, 0, 0))
+    found = score((0, 1, 0, 0, 0, 0, 0))
     assert found.csat_mean is None
     assert (found.nps, found.passive_share) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize(("responses", "small"), [(0, True), (1, True), (29, True), (30, False)])
 def test_fewer_than_thirty_are_a_small_sample(responses: int, small: bool) -> None:
-    assert score((responses, 0, 0, 0, 0, 0)).small_sample is small
+    assert score((responses, 0, 0, 0, 0, 0, 0)).small_sample is small
 
 
 @given(counts, counts, counts, counts)
 def test_nothing_is_rounded(detractors: int, sevens: int, eights: int, promoters: int) -> None:
-    found = score((detractors, sevens, eights, promoters, 0, 0))
+    found = score((detractors, sevens, eights, promoters, 0, 0, 0))
     if found.responses:
         assert found.nps == pytest.approx(float(Fraction(100 * (promoters - detractors), found.responses)), rel=1e-15)
         assert found.passive_share == float(Fraction(sevens + eights, found.responses))
@@ -113,7 +116,7 @@ def test_nothing_is_rounded(detractors: int, sevens: int, eights: int, promoters
 @given(st.tuples(counts, counts, counts, counts), st.integers(0, 1000), st.data())
 def test_every_score_is_a_valid_row(scores: tuple[int, int, int, int], csat: int, data: st.DataObject) -> None:
     total = data.draw(st.integers(csat, 5 * csat))
-    row = score_row("relational", "country=NO", "7d", NOW_US, (*scores, csat, total))
+    row = score_row("relational", "country=NO", "7d", NOW_US, (*scores, csat, total, sum(scores)))
     assert (row.survey_id, row.segment, row.window, row.as_of) == ("relational", "country=NO", "7d", NOW_US)
     assert row.responses == sum(scores)
     assert row.csat_responses == csat
@@ -124,4 +127,5 @@ def test_the_mean_satisfaction_is_on_its_scale_also_where_a_row_was_begun_anew(
     responses: int, total: int, mean: float | None
 ) -> None:
     """Of a row that was dropped and begun anew, more can be taken back than it holds."""
-    assert score_row("s", "all", "1d", NOW_US, (0, 0, 0, 3, responses, total)).csat_mean == mean
+    assert score_row("s", "all", "1d", NOW_US, (0, 0, 0, 3, 0, 0, 9)).answered_share == 1
+    assert score_row("s", "all", "1d", NOW_US, (0, 0, 0, 3, responses, total, 9)).csat_mean == mean

@@ -15,7 +15,13 @@ def table() -> str:
     roles = Roles(Topics(), "nps")
     creating = set(roles.worker(creates_topics=True)) - set(roles.worker(creates_topics=False))
     replaying = set(roles.publisher(replays=True)) - set(roles.publisher())
+    creating_its_topic = set(roles.webhooks(creates_topics=True)) - set(roles.webhooks())
     again = [right for right in roles.dead_letters(replays=True) if right not in roles.dead_letters()]
+    follow_ups_again = [
+        right
+        for right in roles.dead_letters(replays=True, follow_ups=True)
+        if right not in roles.dead_letters(follow_ups=True)
+    ]
     return "\n".join(
         [
             "| who | operation | resource | name | what for |",
@@ -26,8 +32,14 @@ def table() -> str:
             *_rows("publisher, only to replay", replaying),
             *_rows("CRM", roles.crm(CRM_GROUP)),
             *_rows("operator", roles.operator()),
+            *_rows("webhooks", roles.webhooks()),
+            *_rows("webhooks, only if it shall create its topic", creating_its_topic),
+            *_rows("who replays webhooks", roles.webhooks_replay()),
+            *_rows("intake", roles.intake()),
             *_rows("who reads dead letters", roles.dead_letters()),
             *_rows("who reads dead letters, only to replay", again),
+            *_rows("who reads those of follow-ups (`--follow-ups`)", roles.dead_letters(follow_ups=True)),
+            *_rows("who reads those of follow-ups, only to replay", follow_ups_again),
         ]
     )
 

@@ -68,7 +68,12 @@ def secure_broker(needs_broker: None, tmp_path_factory: pytest.TempPathFactory) 
     certificates = make_certificates(directory / "certificates")
     data_dir = directory / "broker"
     broker = Broker(
-        data_dir, listeners=LISTENERS, heap_max="512m", heap_min="256m", extra_properties=_properties(certificates)
+        data_dir,
+        listeners=LISTENERS,
+        heap_max="512m",
+        heap_min="256m",
+        extra_properties=_properties(certificates),
+        short_lived=True,
     )
     with broker:
         secure = SecureBroker(broker, certificates, AdminClient({"bootstrap.servers": broker.bootstrap_servers}))

@@ -221,10 +221,10 @@ def test_without_one_right_a_worker_refuses_to_start_and_names_it(user: User, ri
     began = time.monotonic()
     refused = nps(user.settings(), "worker")
     assert refused.returncode == 1
-    assert time.monotonic() - began < 15
-    assert refused.stderr.splitlines() == [
-        f"nps: this Kafka user lacks rights: {named(right)} (docs/security.md lists all that are needed)"
-    ]
+    assert time.monotonic() - began < 30
+    starts, says = refused.stderr.splitlines()
+    assert " starts: group " in starts
+    assert says == f"nps: this Kafka user lacks rights: {named(right)} (docs/security.md lists all that are needed)"
 
 
 @pytest.mark.parametrize(

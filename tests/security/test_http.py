@@ -19,6 +19,7 @@ from streams.http.endpoints import Endpoints
 from streams.http.server import HttpServer
 from streams.rules.windows import parse_windows
 from streams.scoreboard.board import Scoreboard
+from streams.scoreboard.table import CASES
 
 TOKEN = "a-token.of_enough~characters/+=="
 NOW_US = 1_800_000_000_000_000
@@ -38,9 +39,11 @@ async def render(accept: str) -> tuple[bytes, str]:
 @asynccontextmanager
 async def serving(token: str | None = TOKEN) -> AsyncIterator[HttpServer]:
     board = Scoreboard(parse_windows("1d", 400), 1, lambda: NOW_US)
-    board.partition_opening(0)
-    board.partition_ready(0)
-    server = HttpServer("127.0.0.1", 0, Endpoints(board, Engine(), render, token).by_path())
+    cases = Scoreboard(parse_windows("1d,400d", 400), 1, lambda: NOW_US, CASES)
+    for each in (board, cases):
+        each.partition_opening(0)
+        each.partition_ready(0)
+    server = HttpServer("127.0.0.1", 0, Endpoints(board, cases, Engine(), render, token).by_path())
     await server.start()
     try:
         yield server

@@ -98,9 +98,9 @@ def records(plant: Planted) -> Iterator[tuple[bytes | None, bytes | None, list[t
     yield plant("nobody").encode(), None, []
 
 
-@pytest.mark.parametrize("level", ["info", "debug"])
+@pytest.mark.parametrize(("level", "form"), [("info", "json"), ("debug", "text")])
 def test_no_personal_data_and_no_secret_where_operators_look(
-    level: str, secure_broker: SecureBroker, unique: str, tmp_path: Path
+    level: str, form: str, secure_broker: SecureBroker, unique: str, tmp_path: Path
 ) -> None:
     plant = Planted()
     topics = Topics(f"{unique}.")
@@ -113,6 +113,7 @@ def test_no_personal_data_and_no_secret_where_operators_look(
         "NPS_HTTP_PORT": str(free_port()),
         "NPS_HTTP_TOKEN": TOKEN,
         "NPS_LOG_LEVEL": level,
+        "NPS_LOG_FORMAT": form,
     }
     with WorkerProcess(settings, tmp_path / "worker.log") as worker:
         worker.wait_ready()

@@ -164,7 +164,7 @@ def test_mistakes_are_one_sentence_that_names_the_setting(
     expected = says.format(server=settings["NPS_BOOTSTRAP_SERVERS"])
     began = time.monotonic()
     worker = nps(settings, "worker")
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
     assert worker.returncode == 1
     last = worker.stderr.splitlines()[-1]
     assert expected in last
@@ -187,7 +187,7 @@ def test_a_final_refusal_is_not_waited_for(secure_broker: SecureBroker, tmp_path
     began = time.monotonic()
     worker = nps({**wrong_password(secure_broker), "NPS_BROKER_WAIT_S": "60"}, "worker")
     assert worker.returncode == 1
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
 
 
 def test_a_mechanism_that_is_not_there_is_refused_at_once() -> None:

@@ -1,4 +1,4 @@
-"""What workers are fed: two partitions' logs, and what the oracle says of them, offset by offset."""
+"""What workers are fed: two partitions' logs of responses, and of follow-ups."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from tests.support.corpus import Produced, as_logs, corpus
+from tests.support.follow_ups import some_follow_ups
 from tests.support.oracle import OracleConfig, PartitionOracle
 from tests.support.oracle_reading import Record, partition_of, time_text
 
@@ -21,27 +22,18 @@ TRANSITIONS = frozenset({"passive_to_promoter", "passive_to_detractor", "detract
 
 
 @dataclass(frozen=True)
-class Said:
-    """How many records of each kind a partition has said up to an offset, and its stream time."""
-
-    events: int
-    dead_letters: int
-    stream_time_ms: int
-
-
-@dataclass(frozen=True)
 class Case:
     logs: dict[int, list[Record]]
-    oracles: dict[int, PartitionOracle]
-    said: dict[int, list[Said]]
-    """Partition → at each offset, the end included."""
+    follow_ups: dict[int, list[Record]]
+    """What the CRM sends, in time or not: names are of all that the logs lead to."""
+    config: OracleConfig
     segment_limit: int
 
 
 @lru_cache(maxsize=16)
-def case_of(seed: int) -> Case:
+def case_of(seed: int, *, short: bool = False) -> Case:
     rng = random.Random(f"case {seed}")
-    count = rng.choice((12, 24, 40, 60))
+    count = rng.choice((3, 6, 10) if short else (12, 24, 40, 60))
     if rng.random() < 0.4:
         produced = corpus(rng.randrange(1 << 30), count, NOW_MS, "tables", PARTITIONS)
     else:
@@ -49,16 +41,13 @@ def case_of(seed: int) -> Case:
     logs = as_logs(produced, PARTITIONS)
     limit = rng.choice((2, 4, 10_000))
     config = OracleConfig(partitions=PARTITIONS, crosses=CROSSES, transitions=TRANSITIONS, segment_limit=limit)
-    oracles, said = {}, {}
+    sent: list[Produced] = []
     for partition, log in logs.items():
-        oracle = oracles[partition] = PartitionOracle(partition, config)
-        stream_time_ms = 0
-        said[partition] = [Said(0, 0, 0)]
+        oracle = PartitionOracle(partition, config)
         for record in log:
-            if oracle.process(record).outcome != "dead_letter":
-                stream_time_ms = max(stream_time_ms, record.timestamp_ms)
-            said[partition].append(Said(len(oracle.events), len(oracle.dead_letters), stream_time_ms))
-    return Case(logs, oracles, said, limit)
+            oracle.process(record)
+        sent += some_follow_ups(rng, oracle, rng.choice((0, 2, 4) if short else (0, 4, 12, 20)), NOW_MS, PARTITIONS)
+    return Case(logs, as_logs(sent, PARTITIONS), config, limit)
 
 
 def _few_people(rng: random.Random, count: int) -> Iterator[Produced]:

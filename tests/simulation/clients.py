@@ -22,6 +22,7 @@ from aiokafka.errors import (
 )
 from aiokafka.structs import ConsumerRecord, OffsetAndMetadata, TopicPartition
 
+from streams.engine.follow_ups import FOLLOW_UPS_PER_POLL
 from streams.engine.transport import BatchConsumer
 from tests.simulation.cluster import Cluster, Entry, Row
 from tests.simulation.loop import Process, VirtualLoop
@@ -289,6 +290,8 @@ class Consumer:
         enable_auto_commit: bool,
         max_partition_fetch_bytes: int,
     ) -> None:
+        self._client = self
+        self._metadata_update: object = None
         self._network = network
         self._connection = Connection(network)
         self._committed = isolation_level == "read_committed"
@@ -306,7 +309,13 @@ class Consumer:
         self._reading = {at: _Reading(cluster, at, committed=self._committed) for at in partitions}
 
     async def end_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        return await self._connection.request("ends", lambda: {at: self._reading[at].end for at in partitions})
+        cluster = self._network.cluster
+
+        def found() -> dict[TopicPartition, int]:
+            logs = {at: cluster.log(at) for at in partitions}
+            return {at: log.stable_end if self._committed else log.end for at, log in logs.items()}
+
+        return await self._connection.request("ends", found)
 
     async def beginning_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         return await self._connection.request("beginnings", lambda: dict.fromkeys(partitions, 0))
@@ -314,13 +323,20 @@ class Consumer:
     def seek(self, at: TopicPartition, offset: int) -> None:
         self._reading[at].position = offset
 
+    def resume(self, *partitions: TopicPartition) -> None:
+        self._paused.difference_update(partitions)
+
     def pause(self, *partitions: TopicPartition) -> None:
         self._paused.update(partitions)
 
     async def getmany(
         self, *, timeout_ms: int, max_records: int
     ) -> dict[TopicPartition, list[ConsumerRecord[bytes, bytes]]]:
-        return await self._connection.request("restore", lambda: self._take(min(max_records, self._poll_rows())))
+        name = "restore" if max_records != FOLLOW_UPS_PER_POLL else "follow"
+        found = await self._connection.request(name, lambda: self._take(min(max_records, self._poll_rows())))
+        if not found:
+            await asyncio.sleep(timeout_ms / 1000)
+        return found
 
     def _poll_rows(self) -> int:
         return self._network.rng.randint(1, self._network.limits.poll_rows)
@@ -379,7 +395,7 @@ class _Driver(BatchConsumer.__mro__[1]):  # type: ignore[misc]
         self._reading = {at: _Reading(self._network.cluster, at, committed=True) for at in partitions}
 
     async def _getmany(self, active_partitions: Any, timeout: float) -> dict[Any, list[Any]]:  # noqa: ASYNC109
-        wanted = [at for at in active_partitions if at in self._reading]
+        wanted = [at for at in sorted(active_partitions) if at in self._reading]
 
         def fetched() -> dict[Any, list[Any]]:
             found = {at: self._reading[at].take(self.fetch_records) for at in wanted if at in self._reading}
@@ -393,9 +409,16 @@ class _Driver(BatchConsumer.__mro__[1]):  # type: ignore[misc]
             if at in self._reading:
                 self._reading[at].position = offset
 
+    async def position(self, at: TopicPartition) -> int:
+        assert at in self._reading, "not assigned"
+        return self._reading[at].position
+
     def highwater(self, at: TopicPartition) -> int:
         assert at in self._reading, "not assigned"
         return self._reading[at].end
+
+    def read_to_end(self, at: TopicPartition) -> bool:
+        return at in self._reading and self._reading[at].position >= self._reading[at].end
 
     async def highwaters(self, *partitions: TopicPartition) -> dict[TopicPartition, int]:
         cluster = self._network.cluster

@@ -215,7 +215,9 @@ def _copy_files(source: Path, target: Path) -> None:
 
 
 def _contents(store: Store) -> tuple[dict[bytes, bytes], Checkpoint | None]:
-    return {key: value for letter in (b"a", b"c", b"j") for key, value in store.scan(letter)}, store.checkpoint
+    return {
+        key: value for letter in (b"a", b"c", b"d", b"j", b"k") for key, value in store.scan(letter)
+    }, store.checkpoint
 
 
 class _FlushingStore(Store):

@@ -20,8 +20,9 @@ class Group:
 
     name = "nps"
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, *, static: bool) -> None:
         self._world = world
+        self.static = static
         self.members: list[Worker] = []
         self.owners: dict[int, str] = {}
         self.generation = 0
@@ -33,6 +34,9 @@ class Group:
         return worker in self.members and worker.generation == self.generation and not self._sharing
 
     def join(self, worker: Worker) -> None:
+        """A static member takes the place of the one of the same name before it; else that one's session has to end."""
+        if self.static:
+            self.members = [member for member in self.members if member.name != worker.name]
         self.members.append(worker)
         self.share()
 

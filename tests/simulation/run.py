@@ -20,6 +20,8 @@ from tests.simulation.worker import Fuse
 from tests.simulation.world import World
 
 SCHEDULES_PER_CASE = 10
+LONG_EVERY = 5
+"""The others are short: small worlds, of which there can be many more in the same time."""
 HEALING_MAX_S = 400.0
 """Virtual. Longer than a hanging request, a session, a transaction's timeout and the pauses between attempts."""
 
@@ -40,10 +42,11 @@ class Outcome:
 def run(seed: int, rocksdb: Path | None = None) -> Outcome:
     """Run the schedule of a seed, on real RocksDB in an empty directory if one is given. Raises Failed."""
     rng = random.Random(seed)
-    names, elements = draw(rng)
+    short = seed % LONG_EVERY != 0
+    names, elements = draw(rng, short=short)
     disks: Disks = RocksDisks(rng, rocksdb) if rocksdb is not None else MemoryDisks(rng)
     loop = VirtualLoop()
-    world = World(loop, rng, case_of(seed // SCHEDULES_PER_CASE), disks)
+    world = World(loop, rng, case_of(seed // SCHEDULES_PER_CASE, short=short), disks)
     level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -118,7 +121,9 @@ async def _do(world: World, element: Element) -> None:
 
 
 def _fetch(world: World, count: int) -> None:
-    """Everybody fetches, as consumers do all the time."""
+    """Everybody fetches, as consumers do all the time; and the CRM sends something, now and then."""
+    if world.rng.random() < 0.4:
+        world.follow_up(world.rng.choice((1, 1, 2, 5)))
     for worker in world.workers.values():
         if worker.owned and not worker.halted:
             worker.spawn(worker.fetch(count))
@@ -135,6 +140,7 @@ async def _heal(world: World) -> None:
         worker.faults.clear()
         worker.thaw()
         world.start(name)
+    world.follow_up(1_000)
     deadline_s = world.loop.now_s + HEALING_MAX_S
     while not _is_done(world):
         if world.failures:
@@ -156,9 +162,18 @@ async def _heal(world: World) -> None:
 def _is_done(world: World) -> bool:
     offsets = world.cluster.offsets
     group, topic = world.group.name, world.topics.responses
-    return world.cluster.quiet and all(
-        offsets.get((group, TopicPartition(topic, number)), (0, ""))[0] == len(log)
-        for number, log in world.case.logs.items()
+    follow_ups = world.topics.follow_ups
+    return (
+        world.cluster.quiet
+        and all(
+            offsets.get((group, TopicPartition(topic, number)), (0, ""))[0] == len(log)
+            for number, log in world.case.logs.items()
+        )
+        and all(
+            offsets.get((group, TopicPartition(follow_ups, number)), (0, ""))[0] == len(log)
+            for number, log in world.case.follow_ups.items()
+        )
+        and not any(oracle.due(world.clock.time_ns() // 1000) for oracle in world.checks.oracles.values())
     )
 
 

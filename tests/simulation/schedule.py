@@ -11,7 +11,19 @@ from streams.engine.config import CrashPoint
 from tests.simulation.disk import Loss
 
 CRASH_POINTS: tuple[str, ...] = get_args(CrashPoint)
-REQUESTS = ("metadata", "init", "ends", "beginnings", "restore", "committed", "write", "offsets", "commit", "heartbeat")
+REQUESTS = (
+    "metadata",
+    "init",
+    "ends",
+    "beginnings",
+    "restore",
+    "follow",
+    "committed",
+    "write",
+    "offsets",
+    "commit",
+    "heartbeat",
+)
 MOMENTS = (*CRASH_POINTS, *(f"{request} {moment}" for request in (*REQUESTS, "fetch") for moment in ("sent", "done")))
 FAULTS = ("refused", "lost", "hangs")
 ABSENCE_SHARE = 0.1
@@ -40,9 +52,12 @@ class Element:
         return " ".join(word for word in said if word)
 
 
-def draw(rng: random.Random) -> tuple[list[str], list[Element]]:
-    """Return the workers that there are from the beginning, and what happens: a crash first of all, if it can be."""
-    names = list(NAMES[: rng.choice((1, 1, 2, 2, 2, 3))])
+def draw(rng: random.Random, *, short: bool = False) -> tuple[list[str], list[Element]]:
+    """Return the workers that there are from the beginning, and what happens: a crash first of all, if it can be.
+
+    A short one has one or two workers and a few elements.
+    """
+    names = list(NAMES[: rng.choice((1, 1, 2) if short else (1, 1, 2, 2, 2, 3))])
     kinds: dict[Callable[[], Element], int] = {
         lambda: Element("fetch", count=rng.choice((1, 1, 2, 2, 4, 30))): 40,
         lambda: Element("wait", seconds=rng.choice((0.0, 0.01, 0.05, 0.12, 0.5, 2.0, 11.0))): 22,
@@ -60,8 +75,9 @@ def draw(rng: random.Random) -> tuple[list[str], list[Element]]:
         lambda: Element("clock jumps", seconds=rng.choice((-7_200.0, 60.0, 13 * 3600.0))): 1,
         lambda: Element("day passes", seconds=30 * 3600.0): 1,
     }
-    drawn = [kind() for kind in rng.choices(list(kinds), list(kinds.values()), k=rng.randint(6, 18))]
-    if rng.random() < ABSENCE_SHARE:
+    count = rng.randint(2, 6) if short else rng.randint(6, 18)
+    drawn = [kind() for kind in rng.choices(list(kinds), list(kinds.values()), k=count)]
+    if not short and rng.random() < ABSENCE_SHARE:
         drawn[rng.randrange(len(drawn)) :] = _absence(rng, rng.choice(names))
     first = Element("crash", "", rng.choice(CRASH_POINTS), rng.choice((1, 1, 2, 3)), "tail")
     return names, [first, *drawn]

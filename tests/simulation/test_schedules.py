@@ -32,7 +32,7 @@ def happened_in(schedules: int, seed: int, *, rocksdb: bool = False) -> Counter[
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 def test_no_schedule_loses_repeats_or_halves_a_record() -> None:
     happened = happened_in(SCHEDULES, 0)
     assert happened["schedules with a crash"] > 0.95 * SCHEDULES
@@ -46,6 +46,11 @@ def test_no_schedule_loses_repeats_or_halves_a_record() -> None:
         "clock jumps",
         "day passes",
         "outage",
+        "overdue",
+        *(
+            f"follow-up {outcome}"
+            for outcome in ("matched", "amended", "duplicate", "late", "feedback", "unknown_case")
+        ),
     ):
         assert happened[rare], f"no schedule had {rare}"
 
@@ -67,8 +72,13 @@ def test_a_schedule_is_the_same_every_time() -> None:
             text=True,
             check=True,
         ).stdout
-        for hash_seed in ("1", "2")
+        for hash_seed in ("1", "2", "11")
     }
     assert len(told) == 1
     run(4)
-    assert told == {f"{[(run(seed).story, run(seed).ends) for seed in seeds]}\n"}
+    here = f"{[(run(seed).story, run(seed).ends) for seed in seeds]}\n"
+    there = told.pop()
+    differs = next((at for at, (a, b) in enumerate(zip(here, there, strict=False)) if a != b), 0)
+    assert here == there, (
+        f"{here[:differs][-600:]}\n>>> here  {here[differs:][:300]}\n>>> there {there[differs:][:300]}"
+    )

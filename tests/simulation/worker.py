@@ -62,7 +62,8 @@ class Worker(Process):
         self.owned: list[int] = []
         self.generation = -1
         self.faults: dict[str, list[str]] = {}
-        self.listener = Listener(self)
+        self.listener = Listener(self, world.topics.segment_counts)
+        self.case_listener = Listener(self, world.topics.case_counts)
         self._context = contextvars.copy_context()
         self._context.run(PROCESS.set, self)
         network = self.network = Network(world.loop, world.cluster, world.rng, self, self, world.limits)
@@ -83,9 +84,10 @@ class Worker(Process):
             commit_interval_ms=100,
             transaction_timeout_ms=30_000,
             session_timeout_ms=10_000,
+            now_us=lambda: world.clock.time_ns() // 1000,
             probe=self._probe,
         )
-        self.engine = Engine(config, self, self.listener, lambda: self.consumer, self._gave_up)
+        self.engine = Engine(config, self, self.listener, self.case_listener, lambda: self.consumer, self._gave_up)
         self.consumer = GroupConsumer(network, self.engine, lambda: world.group.confirms(self))
         self._fetched: asyncio.Queue[tuple[list[Batch], float]] = asyncio.Queue()
         self.spawn(self._deliver())
@@ -211,8 +213,9 @@ class Worker(Process):
 class Listener:
     """Takes the counts that the engine tells the scoreboard, and holds them against the changelog."""
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: Worker, topic: str) -> None:
         self._worker = worker
+        self._topic = topic
         self.rows: dict[int, dict[bytes, bytes]] = {}
         self.ready: set[int] = set()
 
@@ -233,6 +236,6 @@ class Listener:
 
     def partition_closed(self, partition: int, next_offset: int | None) -> None:
         if partition in self.ready and next_offset is not None:
-            self._worker.world.checks.listener_knows(self.rows[partition], partition, next_offset)
+            self._worker.world.checks.listener_knows(self._topic, self.rows[partition], partition, next_offset)
         self.rows.pop(partition, None)
         self.ready.discard(partition)

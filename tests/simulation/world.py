@@ -16,6 +16,7 @@ from typing import Any
 from aiokafka.structs import TopicPartition
 
 from schemas.topics import Topics
+from streams.engine.committing import Committing
 from streams.engine.housekeeping import Housekeeping
 from tests.simulation.cases import NOW_MS, Case
 from tests.simulation.checks import Checks
@@ -24,6 +25,7 @@ from tests.simulation.cluster import Cluster, Entry
 from tests.simulation.disk import Disks, Loss
 from tests.simulation.group import Group
 from tests.simulation.loop import VirtualLoop
+from tests.simulation.recording import Recorder
 from tests.simulation.worker import Fuse, Worker
 
 TOPICS = Topics()
@@ -65,7 +67,8 @@ class World:
         self.clock = Clock(loop)
         self.limits = Limits(rng)
         self.cluster = Cluster(loop, rng, self.clock.now_ms)
-        self.group = Group(self)
+        self.group = Group(self, static=rng.random() < 0.5)
+        self.recorder = Recorder(self)
         self.checks = Checks(self)
         self.cluster.on_commit = self.checks.committed
         self.workers: dict[str, Worker] = {}
@@ -79,6 +82,9 @@ class World:
             topic = self.cluster.log(TopicPartition(TOPICS.responses, number))
             for record in log:
                 topic.append(Entry(record.key, record.value, tuple(record.headers), record.timestamp_ms))
+        self.followed_up_at_s: dict[int, list[float]] = {number: [] for number in case.follow_ups}
+        """Partition → when each of its follow-ups came."""
+        self.follow_up(rng.choice((0, 0, 3, 1_000)))
 
     def note(self, what: str) -> None:
         self.story.append(f"{self.loop.now_s:9.3f}  {what}")
@@ -92,6 +98,15 @@ class World:
     def _ended(self, task: asyncio.Task[Any]) -> None:
         if not task.cancelled() and task.exception() is not None:
             self.failures.append(task.exception())  # type: ignore[arg-type]
+
+    def follow_up(self, count: int) -> None:
+        """Let the CRM send so many more of what it has, to each partition."""
+        for number, log in self.case.follow_ups.items():
+            came = self.followed_up_at_s[number]
+            topic = self.cluster.log(TopicPartition(TOPICS.follow_ups, number))
+            for record in log[len(came) : len(came) + count]:
+                topic.append(Entry(record.key, record.value, (), record.timestamp_ms))
+                came.append(self.loop.now_s)
 
     def start(self, name: str) -> None:
         """Start a worker, unless it runs."""
@@ -107,7 +122,7 @@ class World:
 
     def compact(self) -> None:
         for at, log in self.cluster.logs.items():
-            if at.topic in (TOPICS.journeys, TOPICS.segment_counts):
+            if at.topic in TOPICS.changelogs:
                 log.compact(self.clock.now_ms())
 
     # --- in place of production ---------------------------------------------------------------------------------------
@@ -121,6 +136,7 @@ class World:
             "AIOKafkaConsumer": Consumer,
             "AdminClient": Admin,
             "Store": self.disks.open,
+            "Decider": self.recorder.decider(),
             "time": self.clock,
             "SLICE_RECORDS": pick((1, 5, 250)),
             "INBOX_RECORDS_MAX": pick((2, 10, 4_000)),
@@ -128,17 +144,23 @@ class World:
             "ROWS_BETWEEN_YIELDS": pick((2, 2_000)),
             "APPENDS_BETWEEN_YIELDS": pick((2, 1_000)),
             "REMEMBERED_MAX": pick((3, 60_000)),
+            "DUE_REMEMBERED_MAX": pick((1, 300_000)),
             "PRUNED_PER_CALL_MAX": pick((1, 500)),
+            "OVERDUE_INTERVAL_S": pick((1.0, 5.0, 5.0)),
+            "FOLLOW_UPS_POLL_TIMEOUT_MS": pick((200, 2_000, 8_000)),
             "HOUSEKEEPING_INTERVAL_S": pick((0.5, 60.0, 60.0)),
             "PURGE_INTERVAL_S": pick((1.0, 3_600.0)),
         }
         Housekeeping._one_purge = asyncio.Lock()  # of this world: it may end while somebody has it
+        offsets, recorder = Committing.offsets, self.recorder
+        Committing.offsets = lambda known, unit: recorder.offsets(known, unit)  # type: ignore[method-assign]
         before = [(module, name, vars(module)[name]) for name in new for module in _where(name)]
         for module, name, _ in before:
             setattr(module, name, new[name])
         try:
             yield
         finally:
+            Committing.offsets = offsets  # type: ignore[method-assign]
             for module, name, old in before:
                 setattr(module, name, old)
 

@@ -14,10 +14,13 @@ from schemas.times import format_day
 from schemas.topics import Topics
 from streams.engine import formats
 from streams.engine.formats import Format
-from streams.rules.journey import Answer
+from streams.rules.case import Case
+from streams.rules.case_counts import CASE_COUNTERS, COUNTER_NAMES, GROUP_OF
+from streams.rules.journey import ANSWERED, OF_ENDED_CASE, Answer, Journey
 from tests.support.kafka_reading import latest_values
 from tests.support.oracle import ANONYMOUS_MEMORY_MS, OracleDeadLetter, PartitionOracle
-from tests.support.oracle_events import CHANGED, DAY_US, DETECTED, WITHDRAWN, Kept, OracleEvent, Row
+from tests.support.oracle_events import CHANGED, DAY_US, DETECTED, OVERDUE, WITHDRAWN, Kept, OracleEvent, Row
+from tests.support.oracle_events import Journey as OracleJourney
 from tests.support.oracle_reading import Record, read_time
 from tests.support.oracle_scores import retained, score_rows
 from tests.support.worker import Samples
@@ -31,7 +34,11 @@ Log = Mapping[int, Sequence[Record]]
 Changelog = Mapping[int, Iterable[Record]]
 ReadTopic = Callable[[str], Log]
 
-TIMES = {"responded_at", "previous_responded_at", "passive_since", "detected_at", "ce_time"}
+TIMES = {
+    *("responded_at", "previous_responded_at", "passive_since", "detected_at", "ce_time"),
+    *("follow_up_due_at", "case_opened_at", "first_contacted_at", "opened_at", "due_at"),
+}
+FOLLOW_UPS = ("matched", "duplicate", "amended", "late", "feedback", "unknown_case", "case_full", "dead_letter")
 OUTCOMES = ("accepted", "late", "too_old", "duplicate", "amended", "erased", "dead_letter")
 TRIGGERS = ("first_response", "from_detractor", "from_promoter", "still_passive", "corrected")
 CATEGORIES = {"detractor": "detractors", "seven": "sevens", "eight": "eights", "promoter": "promoters"}
@@ -43,12 +50,20 @@ APPENDED = {
 
 
 def assert_all_topics(read: ReadTopic, topics: Topics, oracles: Oracles, now_us: int, retention_days: int) -> None:
-    """Events, dead letters and both changelogs, partition by partition. `read` gives a topic's committed records."""
-    for topic, event_type in zip(topics.events, (DETECTED, CHANGED, WITHDRAWN), strict=True):
+    """Events, dead letters and the changelogs, partition by partition. `read` gives a topic's committed records."""
+    for topic, event_type in zip(topics.events, (DETECTED, CHANGED, WITHDRAWN, OVERDUE), strict=True):
         assert_events(read(topic), topic, event_type, oracles)
     assert_dead_letters(read(topics.dead_letter), topics.responses, oracles)
+    for partition, oracle in oracles.items():
+        _assert_letters(
+            read(topics.follow_ups_dead_letter)[partition],
+            oracle.follow_up_dead_letters,
+            topics.follow_ups,
+            f"dead letters of follow-ups of partition {partition}",
+        )
     assert_journeys(read(topics.journeys), oracles)
     assert_counts(read(topics.segment_counts), oracles, now_us, retention_days)
+    assert_case_counts(read(topics.case_counts), oracles)
 
 
 # Events
@@ -97,12 +112,15 @@ def _same(name: str, found: Any, expected: Any) -> bool:
 
 def assert_dead_letters(log: Log, input_topic: str, oracles: Oracles) -> None:
     for partition, oracle in oracles.items():
-        found = log[partition]
-        assert [(letter.key, letter.value) for letter in found] == [
-            (letter.record.key, letter.record.value) for letter in oracle.dead_letters
-        ], f"dead letters of partition {partition}"
-        for letter, expected in zip(found, oracle.dead_letters, strict=True):
-            assert_dead_letter(letter, expected, input_topic)
+        _assert_letters(log[partition], oracle.dead_letters, input_topic, f"dead letters of partition {partition}")
+
+
+def _assert_letters(found: Sequence[Record], letters: Sequence[OracleDeadLetter], input_topic: str, where: str) -> None:
+    assert [(letter.key, letter.value) for letter in found] == [
+        (letter.record.key, letter.record.value) for letter in letters
+    ], where
+    for letter, expected in zip(found, letters, strict=True):
+        assert_dead_letter(letter, expected, input_topic)
 
 
 def assert_dead_letter(letter: Record, expected: OracleDeadLetter, input_topic: str) -> None:
@@ -144,7 +162,8 @@ def assert_journeys(log: Changelog, oracles: Oracles) -> None:
             if kind == "customer":
                 journey = decoded(formats.JOURNEY, value)
                 open_detection = journey.detection and (journey.detection.event_id, journey.detection.responded_at)
-                customers[identifier, survey] = ([_answer(answer) for answer in journey.history], open_detection)
+                answers = [_answer(answer) for answer in journey.history]
+                customers[identifier, survey] = (answers, open_detection, _cases(journey))
             else:
                 remembered = decoded(formats.REMEMBERED, value)
                 if oracle.stream_time_ms - remembered.first_seen_ms <= ANONYMOUS_MEMORY_MS:
@@ -153,6 +172,7 @@ def assert_journeys(log: Changelog, oracles: Oracles) -> None:
             (customer, survey): (
                 [_kept(kept) for kept in journey.history],
                 journey.detection and (journey.detection.event_id, journey.detection.responded_us),
+                _expected_cases(journey),
             )
             for customer, surveys in oracle.customers.items()
             for survey, journey in surveys.items()
@@ -168,7 +188,41 @@ def assert_journeys(log: Changelog, oracles: Oracles) -> None:
 
 
 def _answer(answer: Answer) -> tuple[Any, ...]:
-    return answer.response_id, answer.revision, answer.score, answer.responded_at, dict(answer.segments), answer.csat
+    return (
+        *(answer.response_id, answer.revision, answer.score, answer.responded_at, dict(answer.segments), answer.csat),
+        *(bool(answer.marks & ANSWERED), bool(answer.marks & OF_ENDED_CASE)),
+    )
+
+
+def _cases(journey: Journey) -> tuple[Any, ...]:
+    """The open case, and what is remembered of others."""
+    case, past = journey.case, journey.past
+    ended = [] if past is None else [(list(each.detections), each.response_id) for each in past.ended]
+    return None if case is None else _case(case), ended, {} if past is None else dict(past.known)
+
+
+def _case(case: Case) -> tuple[Any, ...]:
+    return (
+        *(
+            case.score,
+            case.opened_at,
+            case.due_at,
+            (case.first_response_id, case.first_revision),
+            list(case.detections),
+        ),
+        *(case.response_id, dict(case.segments), case.overdue, case.reason, case.action, case.first_contact),
+        [(each.follow_up_id, each.revision) for each in case.follow_ups],
+    )
+
+
+def _expected_cases(journey: OracleJourney) -> tuple[Any, ...]:
+    case = journey.case
+    expected = case and (
+        *(case.score, case.opened_us, case.due_us, case.first, case.detections),
+        *(case.response_id, case.segments, case.overdue, case.reason, case.action, case.first_contact_us),
+        [(each.follow_up_id, each.revision) for each in case.follow_ups],
+    )
+    return expected, [(each.detections, each.response_id) for each in journey.ended], journey.known
 
 
 def _kept(kept: Kept) -> tuple[Any, ...]:
@@ -180,6 +234,8 @@ def _kept(kept: Kept) -> tuple[Any, ...]:
         response.responded_us,
         response.segments,
         response.csat,
+        kept.answered,
+        kept.of_ended_case,
     )
 
 
@@ -196,13 +252,26 @@ def assert_counts(log: Changelog, oracles: Oracles, now_us: int, retention_days:
         for key, value in latest_values(log[partition]).items():
             survey, segment, day = parse_counts_key(key)
             for cell, count in decoded(formats.COUNTS, value).items():
-                hour, counter = divmod(cell, 6)
-                found.setdefault(Row(survey, segment, format_day(day), hour), [0] * 6)[counter] = count
+                hour, counter = divmod(cell, 7)
+                found.setdefault(Row(survey, segment, format_day(day), hour), [0] * 7)[counter] = count
         assert_same_items(
             retained(found, now_us + DAY_US, retention_days),
             retained(oracle.counts, now_us + DAY_US, retention_days),
             f"counts of partition {partition}",
         )
+
+
+def assert_case_counts(log: Changelog, oracles: Oracles) -> None:
+    """Every cell of the stored counts of cases, and every case."""
+    for partition, oracle in oracles.items():
+        found: dict[Any, Counter[str]] = {}
+        for key, value in latest_values(log[partition]).items():
+            survey, segment, day = parse_counts_key(key)
+            for cell, count in decoded(formats.CASE_COUNTS, value).items():
+                group, counter = divmod(cell, CASE_COUNTERS)
+                name = (survey, segment, format_day(day), *GROUP_OF[group])
+                found.setdefault(name, Counter())[COUNTER_NAMES[counter]] = count
+        assert_same_items(found, oracle.case_counts(), f"counts of cases of partition {partition}")
 
 
 def assert_same_items(found: Mapping[Any, Any], expected: Mapping[Any, Any], what: str) -> None:
@@ -256,10 +325,18 @@ def assert_metrics(samples: Samples, oracles: Iterable[PartitionOracle]) -> None
     expected: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {
         ("nps_misplaced_records_total", ()): sum(oracle.misplaced for oracle in oracles),
         ("nps_segments_overflowed_total", ()): sum(oracle.overflowed for oracle in oracles),
+        ("nps_follow_up_overdue_total", ()): labels[OVERDUE, "overdue"],
+        ("nps_follow_up_contact_seconds_count", ()): sum(len(oracle.contacts_us) for oracle in oracles),
+    }
+    expected |= {
+        ("nps_passive_detected_reasons_total", (("reason", reason), ("score", str(score)))): count
+        for (score, reason), count in total("found").items()
     }
     for metric, label, counted in (
         ("nps_responses_total", "outcome", {name: total("outcomes")[name] for name in OUTCOMES}),
+        ("nps_follow_ups_total", "outcome", {name: total("follow_up_outcomes")[name] for name in FOLLOW_UPS}),
         ("nps_passive_detected_total", "trigger", {name: labels[DETECTED, name] for name in TRIGGERS}),
+        ("nps_passive_converted_total", "score", {str(score): total("converted")[score] for score in (7, 8)}),
         ("nps_score_changed_total", "change", changes),
         ("nps_passive_withdrawn_total", "cause", {name: labels[WITHDRAWN, name] for name in ("corrected", "erased")}),
         ("nps_events_suppressed_total", "cause", {name: total("suppressed")[name] for name in ("stale", "cooldown")}),

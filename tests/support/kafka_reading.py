@@ -17,6 +17,8 @@ from tests.support.corpus import Produced
 from tests.support.oracle_reading import Record
 
 TIMEOUT_S = 60.0
+PUBLISH_TIMEOUT_MS = 10_000
+"""After which a request without an answer is sent again; 60 s by default, in which nothing else is sent either."""
 QUIET = logging.Logger("librdkafka", logging.CRITICAL + 1)
 """For a client that lives through failures of its broker: it says so again and again."""
 
@@ -133,23 +135,34 @@ def latest_values(records: Iterable[Record]) -> dict[bytes, bytes]:
     return latest
 
 
-def publish(bootstrap_servers: str, topic: str, records: Iterable[Produced], timeout_s: float = TIMEOUT_S) -> int:
-    """Publish to the partitions and with the times that the records name, in order; return how many."""
+def publish(
+    bootstrap_servers: str,
+    topic: str,
+    records: Iterable[Produced],
+    timeout_s: float = TIMEOUT_S,
+    ends: dict[int, int] | None = None,
+) -> int:
+    """Publish to the partitions and with the times that the records name, in order; return how many. In `ends` is put,
+    by partition, the offset after the last one.
+    """
     refused: list[KafkaError] = []
     producer = Producer(
         {
             "bootstrap.servers": bootstrap_servers,
             "enable.idempotence": True,  # order is kept through retries
             "linger.ms": 5,
+            "socket.timeout.ms": PUBLISH_TIMEOUT_MS,
             "compression.type": "lz4",
             "queue.buffering.max.messages": 100_000,
         },
         logger=QUIET,  # what was not delivered is raised below
     )
 
-    def delivered(error: KafkaError | None, _: object) -> None:
+    def delivered(error: KafkaError | None, message: Any) -> None:
         if error is not None:
             refused.append(error)
+        elif ends is not None:
+            ends[message.partition()] = message.offset() + 1  # in order, as idempotence keeps it
 
     count = 0
     for record in records:

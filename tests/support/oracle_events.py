@@ -10,6 +10,7 @@ from tests.support.oracle_reading import Response, time_text
 
 DAY_US = 86_400_000_000
 DETECTED, CHANGED, WITHDRAWN = "nps.passive-detected.v1", "nps.score-changed.v1", "nps.passive-withdrawn.v1"
+OVERDUE = "nps.follow-up-overdue.v1"
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:nps-streams")
 
@@ -29,6 +30,8 @@ class Kept:
 
     response: Response
     rows: list[Row]
+    answered: bool = False
+    of_ended_case: bool = False
 
     @property
     def place(self) -> tuple[int, str]:
@@ -50,6 +53,20 @@ class Journey:
 
     history: list[Kept] = field(default_factory=list)
     detection: Detection | None = None
+    case: Any = None  # an oracle_cases.Case, while it is open
+    ended: list[Any] = field(default_factory=list)  # the newest 8 that have ended
+    known: dict[str, int] = field(default_factory=dict)  # the newest 32 follow-ups that belong to no open case
+
+    def remember(self, follow_up_id: str, revision: int) -> None:
+        self.known.pop(follow_up_id, None)
+        self.known[follow_up_id] = revision
+        self.known = dict(list(self.known.items())[-32:])
+
+    def passive_run(self) -> list[Kept]:
+        run: list[Kept] = []
+        for kept in self.history:
+            run = [*run, kept] if category(kept.response.score) == "passive" else []
+        return run
 
 
 class OracleEvent(NamedTuple):
@@ -81,7 +98,13 @@ def event_id(event_type: str, survey: str, customer: str, response_id: str, revi
 
 
 def detected(
-    source: str, journey: Journey, previous: Response | None, arriving: Response, trigger: str, record_time_us: int
+    source: str,
+    journey: Journey,
+    previous: Response | None,
+    arriving: Response,
+    trigger: str,
+    record_time_us: int,
+    of_case: dict[str, Any],
 ) -> OracleEvent:
     """`journey` is as it is after the record; `previous` is the latest response before it."""
     latest = journey.history[-1].response
@@ -100,12 +123,20 @@ def detected(
         "language": latest.language,
         "csat": latest.csat,
         "customer_since": latest.customer_since,
+        **of_case,
         **_segment_fields(latest),
     }
     return _event(source, DETECTED, latest, arriving.response_id, arriving.revision, data, trigger)
 
 
-def changed(source: str, before: list[Kept], response: Response, change: str, closed: Detection | None) -> OracleEvent:
+def changed(
+    source: str,
+    before: list[Kept],
+    response: Response,
+    change: str,
+    closed: Detection | None,
+    of_case: dict[str, Any],
+) -> OracleEvent:
     """`before` is the history before this response came, its oldest still in it."""
     previous = before[-1].response
     since = passive_since(before) if category(previous.score) == "passive" else None
@@ -124,6 +155,7 @@ def changed(source: str, before: list[Kept], response: Response, change: str, cl
         "detected_event_id": closed.event_id if closed else None,
         "comment": response.comment,
         "language": response.language,
+        **of_case,
         **_segment_fields(response),
     }
     return _event(source, CHANGED, response, response.response_id, response.revision, data, change)
@@ -139,6 +171,24 @@ def erased(source: str, latest: Response, closed: Detection) -> OracleEvent:
     """The withdrawal by an erasure; `latest` is the latest response before it."""
     data = {"withdrawn_event_id": closed.event_id, "cause": "erased", "category": None}
     return _event(source, WITHDRAWN, latest, latest.response_id, "erased", data, "erased")
+
+
+def overdue(source: str, latest: Response, case: Any, now_us: int, action: str) -> OracleEvent:
+    """`latest` is the journey's latest response; the event tells the rest of the case, as of `now_us`."""
+    data = {
+        "account_id": latest.account_id,
+        "detected_event_id": case.detections[-1],
+        "score": case.score,
+        "near_promoter": case.score == 8,
+        "opened_at": time_text(case.opened_us),
+        "due_at": time_text(case.due_us),
+        "hours_overdue": (now_us - case.due_us) / 3_600_000_000,
+        "reason": None if case.reason == "unknown" else case.reason,
+        "recommended_action": action,
+        **{f"segment_{name}": value for name, value in case.segments.items()},
+    }
+    event = _event(source, OVERDUE, latest, *case.first, data, "overdue")
+    return event._replace(headers={**event.headers, "ce_time": time_text(case.due_us)})
 
 
 def _segment_fields(response: Response) -> dict[str, str]:

@@ -21,7 +21,7 @@ REASONS = ("expectations_met", "no_major_problems", "indifferent", "needs_more_t
 _EPOCH = datetime(1970, 1, 1)
 _MICROSECOND = timedelta(microseconds=1)
 _FIRST_US = (datetime(1, 1, 1) - _EPOCH) // _MICROSECOND
-_LAST_US = (datetime(9999, 12, 31, 23, 59, 59, 999_999) - _EPOCH) // _MICROSECOND
+LAST_US = (datetime(9999, 12, 31, 23, 59, 59, 999_999) - _EPOCH) // _MICROSECOND
 _RFC3339 = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]+))?"
     r"(?:[Zz]|([+-])([0-9]{2}):([0-9]{2}))"
@@ -233,7 +233,7 @@ def read_time(value: Any) -> int:
         if hours > 23 or minutes > 59:
             raise DeadLetter("invalid_response", "responded_at")
         moment_us -= (hours * 60 + minutes) * 60_000_000 * (1 if sign == "+" else -1)
-    if not _FIRST_US <= moment_us <= _LAST_US:
+    if not _FIRST_US <= moment_us <= LAST_US:
         raise DeadLetter("invalid_response", "responded_at")
     return moment_us
 

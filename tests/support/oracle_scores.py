@@ -34,7 +34,7 @@ def score_rows(
     for row, cell in counts.items():
         hour = (date.fromisoformat(row.day) - date(1970, 1, 1)).days * 24 + row.hour
         for window, hours in windows.items():
-            total = totals.setdefault((row.survey, row.segment, window), [0] * 6)
+            total = totals.setdefault((row.survey, row.segment, window), [0] * 7)
             if this_hour - hours < hour <= this_hour:
                 for counter, count in enumerate(cell):
                     total[counter] += count
@@ -49,7 +49,7 @@ def score_rows(
 
 
 def score_row(
-    detractors: int, sevens: int, eights: int, promoters: int, csat_responses: int, csat_sum: int
+    detractors: int, sevens: int, eights: int, promoters: int, csat_responses: int, csat_sum: int, answered: int
 ) -> dict[str, Any]:
     """The computed part of a score row. nps and its bounds are -100 to 100, the share 0 to 1, all unrounded."""
     passives = sevens + eights
@@ -76,4 +76,6 @@ def score_row(
         "csat_mean": csat_sum / csat_responses if csat_responses else None,
         "csat_responses": csat_responses,
         "small_sample": responses < 30,
+        "answered": answered,
+        "answered_share": answered / responses if responses else None,
     }

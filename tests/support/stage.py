@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from schemas.topics import Topics
 from streams.broker import free_port
@@ -16,6 +17,8 @@ from tests.support.corpus import Produced, as_logs
 from tests.support.kafka_reading import committed_offsets, end_offsets, publish, read_topic, wait_until_committed
 from tests.support.oracle import OracleConfig, PartitionOracle, run
 from tests.support.worker import NPS_WORKER, WorkerProcess, worker_environment
+
+T = TypeVar("T")
 
 PARTITIONS = 4
 WINDOWS = {"1d": 24, "7d": 168, "30d": 720, "90d": 2160, "400d": 9600}
@@ -74,18 +77,25 @@ class Stage:
     def publish(self, produced: Iterable[Produced]) -> None:
         publish(self.bootstrap_servers, self.topics.responses, produced)
 
-    def wait_until_done(self, *workers: WorkerProcess, timeout_s: float = 120) -> None:
+    def follow_up(self, produced: Iterable[Produced]) -> None:
+        """Publish follow-ups."""
+        publish(self.bootstrap_servers, self.topics.follow_ups, produced)
+
+    def wait_until_done(self, *workers: WorkerProcess, timeout_s: float = 120, follow_ups: bool = False) -> None:
         """Until the group has committed all that is published now; raises when one of the workers ends before."""
+        topic = self.topics.follow_ups if follow_ups else self.topics.responses
 
         def check() -> None:
             for worker in workers:
                 worker.check_running()
 
-        targets = end_offsets(self.bootstrap_servers, self.topics.responses)
-        wait_until_committed(self.bootstrap_servers, self.group_id, self.topics.responses, targets, timeout_s, check)
+        targets = end_offsets(self.bootstrap_servers, topic)
+        wait_until_committed(self.bootstrap_servers, self.group_id, topic, targets, timeout_s, check)
 
-    def committed(self) -> dict[int, int | None]:
-        return committed_offsets(self.bootstrap_servers, self.group_id, self.topics.responses)
+    def committed(self, *, follow_ups: bool = False) -> dict[int, int | None]:
+        """The group's committed offsets of an input."""
+        topic = self.topics.follow_ups if follow_ups else self.topics.responses
+        return committed_offsets(self.bootstrap_servers, self.group_id, topic)
 
     def oracles(self, produced: Iterable[Produced]) -> dict[int, PartitionOracle]:
         return run(as_logs(produced, self.partitions), self.oracle_config)
@@ -120,10 +130,12 @@ def stage_for(
             transitions=frozenset(TRANSITIONS),
             crosses=CROSSES,
             segment_limit=segment_limit,
+            sla_hours=0,
         ),
         {
             "segment_crosses": ",".join("+".join(cross) for cross in CROSSES),
             "segment_limit": str(segment_limit),
+            "follow_up_sla_hours": "0",  # corpora are of the past: all would be overdue, whenever a worker is idle
             "score_changed_transitions": ",".join(TRANSITIONS),
             "windows": ",".join(WINDOWS),
             "scores_interval_s": "1",
@@ -135,8 +147,8 @@ def now_us() -> int:
     return time.time_ns() // 1000
 
 
-def within(seconds: float, check: Callable[[], None]) -> None:
-    """Let `check` raise AssertionErrors for so long."""
+def within(seconds: float, check: Callable[[], T]) -> T:
+    """What `check` returns; let it raise AssertionErrors for so long."""
     deadline = time.monotonic() + seconds
     while True:
         try:

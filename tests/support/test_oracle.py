@@ -84,6 +84,12 @@ def test_a_first_passive_is_detected_with_every_field() -> None:
         "language": "nb",
         "csat": 4,
         "customer_since": None,
+        "recommended_action": "follow_up_question",
+        "follow_up_question": (
+            "Takk for svaret ditt. Hva er den ene tingen vi kan gjøre for at det blir en tier neste gang?"
+        ),
+        "follow_up_due_at": "2026-11-04T12:00:00Z",
+        "case_opened_at": "2026-11-01T12:00:00Z",
         "segment_country": "NO",
     }
     assert event.headers["ce_time"] == "2026-10-31T12:00:00Z"
@@ -134,7 +140,7 @@ def test_a_late_response_is_counted_and_changes_the_past_alone() -> None:
     story = Story()
     story.say("r1", 7, -1)
     assert story.say("r0", 8, -2)[:2] == ("late", [])
-    assert story.cells() == {"all 10-31 12": [0, 1, 0, 0, 0, 0], "all 10-30 12": [0, 0, 1, 0, 0, 0]}
+    assert story.cells() == {"all 10-31 12": [0, 1, 0, 0, 0, 0, 0], "all 10-30 12": [0, 0, 1, 0, 0, 0, 0]}
     [changed] = story.say("r2", 9, 0).events
     assert changed.data["passive_since"] == "2026-10-30T12:00:00Z"
 
@@ -168,9 +174,9 @@ def test_revisions_decide_between_duplicate_and_amendment() -> None:
     story.say("r1", 3, -1, revision=4)
     assert story.say("r1", 9, -1, revision=4).outcome == "duplicate"
     assert story.say("r1", 9, -1, revision=3).outcome == "duplicate"
-    assert story.cells() == {"all 10-31 12": [1, 0, 0, 0, 0, 0]}
+    assert story.cells() == {"all 10-31 12": [1, 0, 0, 0, 0, 0, 0]}
     assert story.say("r1", 9, 0, revision=5, csat=5, segments={"a": "b"}).outcome == "amended"
-    assert story.cells() == {"all 11-01 12": [0, 0, 0, 1, 1, 5], "a=b 11-01 12": [0, 0, 0, 1, 1, 5]}
+    assert story.cells() == {"all 11-01 12": [0, 0, 0, 1, 1, 5, 0], "a=b 11-01 12": [0, 0, 0, 1, 1, 5, 0]}
 
 
 def test_the_amendment_table() -> None:
@@ -236,9 +242,9 @@ def test_segments_and_crosses_and_those_without_a_place() -> None:
     story.say("r1", 7, 0, segments={"b": "50%+", "a": "="})
     assert set(story.cells()) == {f"{name} 11-01 12" for name in ("all", "a==", "b=50%25%2B", "b=50%25%2B+a==")}
     story.say("r2", 7, 0, segments={"b": "50%+", "a": "new"})
-    assert story.cells()["a=__other__ 11-01 12"] == [0, 1, 0, 0, 0, 0]
-    assert story.cells()["b=__other__+a=__other__ 11-01 12"] == [0, 1, 0, 0, 0, 0]
-    assert story.cells()["b=50%25%2B 11-01 12"] == [0, 2, 0, 0, 0, 0]
+    assert story.cells()["a=__other__ 11-01 12"] == [0, 1, 0, 0, 0, 0, 0]
+    assert story.cells()["b=__other__+a=__other__ 11-01 12"] == [0, 1, 0, 0, 0, 0, 0]
+    assert story.cells()["b=50%25%2B 11-01 12"] == [0, 2, 0, 0, 0, 0, 0]
     assert story.oracle.overflowed == 2
 
 
@@ -246,7 +252,7 @@ def test_responses_of_more_than_four_hundred_days_ago_are_not_counted() -> None:
     story = Story()
     assert story.say("r1", 7, -400).outcome == "accepted"
     assert story.say("r2", 7, -400, at_ms=NOW_MS + 1).outcome == "accepted"
-    assert story.cells() == {"all 09-27 12": [0, 1, 0, 0, 0, 0]}
+    assert story.cells() == {"all 09-27 12": [0, 1, 0, 0, 0, 0, 0]}
 
 
 def test_the_order_of_reasons() -> None:
@@ -310,28 +316,34 @@ def test_partitions_are_those_of_the_java_client() -> None:
 
 
 def test_score_rows() -> None:
-    row = score_row(10, 20, 30, 40, 4, 18)
+    row = score_row(10, 20, 30, 40, 4, 18, 25)
     assert (row["responses"], row["passives"], row["nps"], row["passive_share"]) == (100, 50, 30.0, 0.5)
     assert row["nps_low"] == pytest.approx(16.6828, abs=1e-4)
     assert row["nps_high"] == pytest.approx(41.5696, abs=1e-4)
     assert (row["csat_mean"], row["csat_responses"], row["small_sample"]) == (4.5, 4, False)
-    nothing = score_row(0, 0, 0, 0, 0, 0)
+    nothing = score_row(0, 0, 0, 0, 0, 0, 0)
     assert {name for name, value in nothing.items() if value is None} == {
-        *("nps", "nps_low", "nps_high", "passive_share", "csat_mean")
+        *("nps", "nps_low", "nps_high", "passive_share", "csat_mean", "answered_share")
     }
-    assert score_row(0, 0, 0, 3, 0, 0)["nps_high"] == 100
-    assert score_row(3, 0, 0, 0, 0, 0)["nps_low"] == -100
+    assert score_row(0, 0, 0, 3, 0, 0, 0)["nps_high"] == 100
+    assert score_row(3, 0, 0, 0, 0, 0, 0)["nps_low"] == -100
 
 
 def test_a_window_is_this_clock_hour_and_those_before() -> None:
-    counts = {Row("s", "all", "2026-11-01", 12): [0, 1, 0, 0, 0, 0], Row("s", "all", "2026-10-31", 13): [1] + [0] * 5}
-    counts |= {Row("s", "all", "2026-10-31", 12): [1, 0, 0, 0, 0, 0], Row("s", "all", "2026-11-01", 13): [1] + [0] * 5}
+    counts = {
+        Row("s", "all", "2026-11-01", 12): [0, 1, 0, 0, 0, 0, 0],
+        Row("s", "all", "2026-10-31", 13): [1] + [0] * 6,
+    }
+    counts |= {
+        Row("s", "all", "2026-10-31", 12): [1, 0, 0, 0, 0, 0, 0],
+        Row("s", "all", "2026-11-01", 13): [1] + [0] * 6,
+    }
     for now_us in (NOW_MS * 1000, NOW_MS * 1000 + 3_599_999_999):
         row = score_rows(counts, now_us, {"1d": 24})["s", "all", "1d"]
         assert (row["sevens"], row["detractors"]) == (1, 1)
 
 
 def test_a_day_is_dropped_once_all_of_it_is_too_old() -> None:
-    counts = {Row("s", "all", "2025-09-27", 0): [1, 0, 0, 0, 0, 0]}
+    counts = {Row("s", "all", "2025-09-27", 0): [1, 0, 0, 0, 0, 0, 0]}
     assert retained(counts, NOW_MS * 1000, 400) == counts
     assert retained(counts, NOW_MS * 1000 + 12 * 3_600_000_000, 400) == {}

@@ -148,6 +148,11 @@ class WorkerProcess:
         answer: dict[str, Any] = json.loads(self.get("/v1/scores" + query))
         return answer
 
+    def conversions(self, query: str = "") -> dict[str, Any]:
+        """What `/v1/conversions` answers."""
+        answer: dict[str, Any] = json.loads(self.get("/v1/conversions" + query))
+        return answer
+
     def metrics(self) -> Samples:
         """Every sample of `/metrics`."""
         families = text_string_to_metric_families(self.get("/metrics", timeout_s=60).decode())

@@ -1,0 +1,413 @@
+"""The dashboard of those who follow passive customers up: who waits, who was contacted in time, what converts."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from grafana_foundation_sdk.models import dashboard as models
+from grafana_foundation_sdk.models.common import StackingMode
+
+from deploy.grafana import variables
+from deploy.grafana.cases import (
+    CONVERTED,
+    IN_TIME,
+    LEFT,
+    WITHDRAWN,
+    cases,
+    contact_share,
+    conversion,
+    conversion_bound,
+    open_now,
+    overdue_share,
+    still_open,
+)
+from deploy.grafana.panels import (
+    GREEN,
+    RED,
+    YELLOW,
+    AnyPanel,
+    Query,
+    Steps,
+    add_row,
+    columns,
+    fixed,
+    gauges,
+    lines,
+    new_dashboard,
+    number,
+    option,
+)
+from deploy.grafana.variables import DEPLOYMENT
+from streams.rules.scores import SMALL_SAMPLE_RESPONSES
+
+UID: Final = "nps-follow-up"
+
+SURVEY: Final = f'{DEPLOYMENT}, survey="$survey"'
+CHOSEN: Final = f'{SURVEY}, segment=~"$segment", window="$window"'
+ALL_WINDOWS: Final = f'{SURVEY}, segment=~"$segment"'
+COMPARED: Final = f'{SURVEY}, segment=~"$dimension=[^+]*", window="$window"'
+
+COVERAGE_STEPS: Final[Steps] = ((None, RED), (0.5, YELLOW), (0.8, GREEN))
+COVERAGE_COLOURS: Final = "Red below a half, green from 80 %."
+OVERDUE_STEPS: Final[Steps] = ((None, GREEN), (0.1, YELLOW), (0.25, RED))
+OVERDUE_COLOURS: Final = "Yellow from 10 %, red from 25 %."
+CONVERSION_STEPS: Final[Steps] = ((None, RED), (0.05, YELLOW), (0.15, GREEN))
+CONVERSION_COLOURS: Final = "Yellow from 5 %, green from 15 %."
+SAMPLE_STEPS: Final[Steps] = ((None, RED), (SMALL_SAMPLE_RESPONSES, YELLOW), (400, GREEN))
+SOME_STEPS: Final[Steps] = ((None, "text"), (1, GREEN))
+WAITING_STEPS: Final[Steps] = ((None, GREEN), (1, YELLOW))
+NONE_STEPS: Final[Steps] = ((None, GREEN), (1, RED))
+CONTACT_STEPS: Final[Steps] = ((None, GREEN), (24 * 3600, YELLOW), (72 * 3600, RED))
+
+NO_CASE: Final = "No case opened in this window, or a partition is changing hands"
+NONE_DUE: Final = "No case was contacted in time or overdue in this window, or a partition is changing hands"
+NOT_SCRAPED: Final = "Nothing is scraped from the workers"
+
+COLOURS: Final = {"converted": "#2F7D4F", "open": "#5B8DB8", "left": "#C4473A", "withdrawn": "#9AA0A6"}
+
+
+def _increase(metric: str, by: str) -> str:
+    """How much a counter grew in the time range on display."""
+    return f"sum by ({by}) (increase({metric}{{{DEPLOYMENT}}}[$__range]))"
+
+
+def _contacts(grew: str, over: str) -> list[Query]:
+    """So soon came half of the first contacts, and nine in ten."""
+    buckets = f"sum by (le) ({grew}(nps_follow_up_contact_seconds_bucket{{{DEPLOYMENT}}}[{over}]))"
+    return [Query(f"histogram_quantile({of}, {buckets})", name) for of, name in ((0.5, "half"), (0.9, "nine in ten"))]
+
+
+def _waiting() -> list[AnyPanel]:
+    """Who waits now."""
+    over_time = lines(
+        Query(open_now(DEPLOYMENT), "{{survey}}"),
+        title="Open cases over time, by survey",
+        description="Cases that have not ended: the customer is still passive, contacted or not. Of all surveys. A "
+        "line that only rises: more are found than become promoters or detractors. Yellow from 1.",
+        unit="none",
+        decimals=0,
+        steps=WAITING_STEPS,
+        no_value=NOT_SCRAPED,
+        width=10,
+        height=8,
+    )
+    return [
+        number(
+            Query(open_now(SURVEY), "open"),
+            title="Open cases of $survey",
+            description="Passive customers whose case has not ended, whenever it opened. Each is somebody to stay in "
+            "touch with. Yellow where there are any.",
+            unit="none",
+            decimals=0,
+            steps=WAITING_STEPS,
+            no_value="No case of this survey, or a partition is changing hands",
+            width=5,
+            height=8,
+        ),
+        gauges(
+            Query(still_open(f'{SURVEY}, segment="all"', "window"), "{{window}}"),
+            title="Open cases of $survey by age",
+            description="Of the cases opened in each rolling window those that are open; a longer window holds the "
+            "shorter ones too. Erased customers' cases are among them. Yellow where there are any.",
+            unit="none",
+            decimals=0,
+            steps=WAITING_STEPS,
+            no_value=NO_CASE,
+            width=9,
+            height=8,
+        ).min(0),
+        over_time.min(0),
+    ]
+
+
+def _now() -> list[AnyPanel]:
+    """The figures of one segment's cases, as they are now."""
+    return [
+        number(
+            Query(cases(CHOSEN, "segment"), "cases"),
+            title="Cases opened",
+            description="Passive customers found whose case opened on the UTC days of the window. Red below "
+            f"{SMALL_SAMPLE_RESPONSES}: look at the interval before the conversion. Green from 400.",
+            unit="none",
+            decimals=0,
+            steps=SAMPLE_STEPS,
+            no_value=NO_CASE,
+            width=4,
+            height=5,
+        ),
+        number(
+            Query(contact_share(CHOSEN, "segment"), "contacted"),
+            Query(contact_share(CHOSEN, "segment", IN_TIME), "in time"),
+            title="Contact coverage",
+            description="Cases that somebody contacted, and contacted before they were due, out of those not "
+            "withdrawn. The newest may still be in time, so a short window is lower. The share of responses that were "
+            f"answered is in `/v1/scores`. {COVERAGE_COLOURS} Alert: NpsContactCoverageLow.",
+            unit="percentunit",
+            decimals=0,
+            steps=COVERAGE_STEPS,
+            no_value=NO_CASE,
+            width=6,
+            height=5,
+        ),
+        number(
+            Query(overdue_share(CHOSEN, "segment"), "overdue"),
+            title="Overdue share",
+            description="Cases that became overdue, out of those that did or were contacted in time: what is not yet "
+            "due is in neither. Nothing where `NPS_FOLLOW_UP_SLA_HOURS` is 0. "
+            f"{OVERDUE_COLOURS} Alert: NpsFollowUpsOverdue.",
+            unit="percentunit",
+            decimals=0,
+            steps=OVERDUE_STEPS,
+            no_value=NONE_DUE,
+            width=4,
+            height=5,
+        ),
+        number(
+            Query(conversion(CHOSEN, "segment"), "converted"),
+            title="Conversion",
+            description="Cases whose customer became a promoter, out of those not withdrawn. Young cases have had less "
+            "time. By reason and action: `nps conversions --by reason,action`, or `/v1/conversions`, which also has "
+            f"7 against 8, days to convert, and cases that have all had 90 days. {CONVERSION_COLOURS}",
+            unit="percentunit",
+            decimals=1,
+            steps=CONVERSION_STEPS,
+            no_value=NO_CASE,
+            width=4,
+            height=5,
+        ),
+        number(
+            Query(conversion_bound(CHOSEN, "segment", "-"), "from"),
+            Query(conversion_bound(CHOSEN, "segment", "+"), "to"),
+            title="95 % interval of the conversion",
+            description="The range of conversion that so many cases allow for, with 95 % confidence (Wilson). Segments "
+            f"whose intervals overlap need not differ. {CONVERSION_COLOURS}",
+            unit="percentunit",
+            decimals=1,
+            steps=CONVERSION_STEPS,
+            no_value=NO_CASE,
+            width=6,
+            height=5,
+        ),
+    ]
+
+
+def _trend() -> list[AnyPanel]:
+    """How one segment came to where it is."""
+    covered = lines(
+        Query(contact_share(CHOSEN, "segment"), "contacted"),
+        Query(contact_share(CHOSEN, "segment", IN_TIME), "in time"),
+        Query(overdue_share(CHOSEN, "segment"), "overdue"),
+        title="Contacted, in time, overdue",
+        description="The rolling shares of the three figures above. Contacted without in time is late; neither is "
+        "forgotten, or young. Dashed: a half and 80 %, as for the coverage.",
+        unit="percentunit",
+        decimals=0,
+        steps=COVERAGE_STEPS,
+        limits=True,
+        colours={"contacted": "#5B8DB8", "in time": "#2F7D4F", "overdue": "#C4473A"},
+        no_value=NO_CASE,
+        width=8,
+        height=9,
+    )
+    interval = lines(
+        Query(conversion(CHOSEN, "segment"), "converted"),
+        Query(conversion_bound(CHOSEN, "segment", "-"), "from"),
+        Query(conversion_bound(CHOSEN, "segment", "+"), "to"),
+        title="Conversion with its 95 % interval",
+        description="The rolling conversion at each moment and its interval as a band. A change within the band may be "
+        "chance. Dashed: 5 % and 15 %.",
+        unit="percentunit",
+        decimals=1,
+        steps=CONVERSION_STEPS,
+        limits=True,
+        no_value=NO_CASE,
+        width=8,
+        height=9,
+    )
+    band = [fixed("#5B8DB8"), option("custom.lineWidth", 0)]
+    plain = [option("custom.lineWidth", 2), option("custom.fillOpacity", 0)]
+    interval.override_by_name("converted", [fixed("#1F60A8"), *plain])
+    interval.override_by_name("from", [*band, option("custom.fillOpacity", 0)])
+    interval.override_by_name("to", [*band, option("custom.fillBelowTo", "from"), option("custom.fillOpacity", 20)])
+    ends = {name: cases(CHOSEN, "segment", name) for name in (CONVERTED, LEFT, WITHDRAWN)}
+    became = lines(
+        *(Query(promql, name) for name, promql in {"open": still_open(CHOSEN, "segment"), **ends}.items()),
+        title="What became of the cases",
+        description="Of the cases opened in the window: still passive, now promoters, now detractors, and those whose "
+        "answer was corrected. Erased customers' cases are among the open ones. Green from 1.",
+        unit="none",
+        decimals=0,
+        steps=SOME_STEPS,
+        stacked=StackingMode.NORMAL,
+        colours=COLOURS,
+        no_value=NO_CASE,
+        width=8,
+        height=9,
+    )
+    return [covered.min(0).max(1), interval.min(0), became.min(0)]
+
+
+def _windows() -> list[AnyPanel]:
+    """One segment, windows compared."""
+    shares = (
+        ("Contact coverage in each window", contact_share, COVERAGE_STEPS, COVERAGE_COLOURS, NO_CASE, 0),
+        ("Overdue share in each window", overdue_share, OVERDUE_STEPS, OVERDUE_COLOURS, NONE_DUE, 0),
+        ("Conversion in each window", conversion, CONVERSION_STEPS, CONVERSION_COLOURS, NO_CASE, 1),
+    )
+    return [
+        gauges(
+            Query(share(ALL_WINDOWS, "window"), "{{window}}"),
+            title=title,
+            description="As the figure above, of the cases opened in each window. Short windows tell of young cases, "
+            f"which have had less time, and of few. {colours}",
+            unit="percentunit",
+            decimals=decimals,
+            steps=steps,
+            no_value=no_value,
+            width=8,
+            height=6,
+        ).min(0)
+        for title, share, steps, colours, no_value, decimals in shares
+    ]
+
+
+def _came_in() -> list[AnyPanel]:
+    """What the CRM sent in the time range, and what that was about."""
+    found, converted = "nps_passive_detected_reasons_total", "nps_passive_converted_total"
+    outcomes = lines(
+        Query(f"3600 * sum by (outcome) (rate(nps_follow_ups_total{{{DEPLOYMENT}}}[$__rate_interval]))", "{{outcome}}"),
+        title="Follow-ups over time, by outcome",
+        description="Records from the CRM per hour. Matched ones are about an open case, late ones about one that has "
+        "ended; unknown_case and dead_letter are kept as dead letters. Green from 1 an hour.",
+        unit="suffix: /h",
+        steps=SOME_STEPS,
+        stacked=StackingMode.NORMAL,
+        no_value=NOT_SCRAPED,
+        width=12,
+        height=8,
+    )
+    slow = lines(
+        *_contacts("rate", "$__rate_interval"),
+        title="Time to the first contact",
+        description="From the opening of a case to its first contact, of the contacts reported at each moment: so soon "
+        "were half of them, and nine in ten. Dashed: a day, and 72 hours, the default of `NPS_FOLLOW_UP_SLA_HOURS`.",
+        unit="s",
+        decimals=1,
+        steps=CONTACT_STEPS,
+        limits=True,
+        no_value="No first contact at this time",
+        width=12,
+        height=8,
+    )
+    return [
+        number(
+            Query(_increase("nps_follow_ups_total", "outcome"), "{{outcome}}"),
+            title="Follow-ups by outcome",
+            description="Records from the CRM in the time range, by what became of them. Green where there are any.",
+            unit="none",
+            decimals=0,
+            steps=SOME_STEPS,
+            no_value=NOT_SCRAPED,
+            width=9,
+            height=6,
+        ),
+        number(
+            Query(f"sum(increase(nps_follow_up_overdue_total{{{DEPLOYMENT}}}[$__range]))", "overdue"),
+            title="Became overdue",
+            description="Events `follow-up-overdue` in the time range: nobody was in time. Red: any.",
+            unit="none",
+            decimals=0,
+            steps=NONE_STEPS,
+            no_value=NOT_SCRAPED,
+            width=3,
+            height=6,
+        ),
+        number(
+            *_contacts("increase", "$__range"),
+            title="First contact within",
+            description="From the opening of a case to its first contact, of the contacts reported in the time range. "
+            "Yellow from a day, red from 72 hours, the default of `NPS_FOLLOW_UP_SLA_HOURS`.",
+            unit="s",
+            decimals=1,
+            steps=CONTACT_STEPS,
+            no_value="No first contact in this time range",
+            width=6,
+            height=6,
+        ),
+        gauges(
+            Query(f"{_increase(converted, 'score')} / ({_increase(found, 'score')} > 0)", "from {{score}}"),
+            title="7 against 8",
+            description="Conversions per passive found, both in the time range: no cohort, for who converts now was "
+            "found earlier. Cohorts by score: `nps conversions --by score`, or `/v1/conversions?by=score`. "
+            f"{CONVERSION_COLOURS}",
+            unit="percentunit",
+            decimals=1,
+            steps=CONVERSION_STEPS,
+            no_value="No passives found in this time range",
+            width=6,
+            height=6,
+        ).min(0),
+        outcomes.min(0),
+        slow.min(0),
+    ]
+
+
+def _segments() -> list[AnyPanel]:
+    def look(steps: Steps, decimals: int = 0, unit: str = "percentunit") -> list[models.DynamicConfigValue]:
+        thresholds = {"mode": "absolute", "steps": [{"value": value, "color": colour} for value, colour in steps]}
+        cell = option("custom.cellOptions", {"type": "color-text"})
+        return [option("unit", unit), option("decimals", decimals), option("thresholds", thresholds), cell]
+
+    return [
+        columns(
+            {
+                "cases": cases(COMPARED, "segment"),
+                "contacted": contact_share(COMPARED, "segment"),
+                "in time": contact_share(COMPARED, "segment", IN_TIME),
+                "overdue": overdue_share(COMPARED, "segment"),
+                "conversion": conversion(COMPARED, "segment"),
+                "from": conversion_bound(COMPARED, "segment", "-"),
+                "to": conversion_bound(COMPARED, "segment", "+"),
+            },
+            key="segment",
+            sorted_by="cases",
+            looks={
+                "cases": look(SAMPLE_STEPS, unit="none"),
+                "contacted": look(COVERAGE_STEPS),
+                "in time": look(COVERAGE_STEPS),
+                "overdue": look(OVERDUE_STEPS),
+                "conversion": look(CONVERSION_STEPS, 1),
+            },
+            title="Follow-up by segment, in the chosen window",
+            description="Cases, coverage, overdue share, and conversion with its 95 % interval. Conversion: red below "
+            f"5 %, green from 15 %. Cases: red below {SMALL_SAMPLE_RESPONSES}, green from 400.",
+            unit="percentunit",
+            decimals=1,
+            steps=CONVERSION_STEPS,
+            no_value=NO_CASE,
+            width=24,
+            height=12,
+        )
+    ]
+
+
+def dashboard() -> models.Dashboard:
+    """The dashboard `nps-follow-up`."""
+    built = new_dashboard(UID, "NPS follow-up", "Passive customers who wait, who was contacted in time, what converts.")
+    built.time("now-7d", "now").refresh("1m")
+    for variable in (
+        *(variables.datasource(), variables.job(), variables.namespace(), variables.survey()),
+        *(variables.segment(), variables.window(), variables.dimension()),
+    ):
+        built.with_variable(variable)
+    add_row(built, "Open cases", _waiting())
+    # Grafana repeats the row, with what is below it, for each chosen segment.
+    add_row(
+        built,
+        "$survey, $segment, cases opened in the last $window",
+        [*_now(), *_trend(), *_windows()],
+        repeat="segment",
+    )
+    add_row(built, "What the CRM reports, of all surveys", _came_in())
+    add_row(built, "Segments of $survey", _segments())
+    return built.build()

@@ -1,0 +1,83 @@
+"""The variables at the top of the dashboards. Queries name them as `$job`, `$survey`, …"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from grafana_foundation_sdk.builders import dashboard
+from grafana_foundation_sdk.models import dashboard as models
+
+from deploy.grafana.panels import DATASOURCE
+
+DEPLOYMENT: Final = 'job="$job", namespace="$namespace"'
+"""Selects the workers of one deployment."""
+
+
+def _option(value: str, text: str | None = None) -> models.VariableOption:
+    return models.VariableOption(selected=True, text=text or value, value=value)
+
+
+def datasource() -> dashboard.DatasourceVariable:
+    """Which Prometheus; `prometheus` is the uid that provisioning gives it."""
+    return (
+        dashboard.DatasourceVariable("datasource")
+        .label("Data source")
+        .type("prometheus")
+        .current(_option("prometheus", "Prometheus"))
+    )
+
+
+def of_label(name: str, label: str, title: str, metric: str, description: str) -> dashboard.QueryVariable:
+    """The values that a label of a metric has, looked up whenever the time range changes."""
+    variable = dashboard.QueryVariable(name).label(title).description(description).datasource(DATASOURCE)
+    variable.query(f"label_values({metric}, {label})").refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
+    return variable.sort(models.VariableSort.ALPHABETICAL_ASC)
+
+
+def job() -> dashboard.QueryVariable:
+    """Which workers: two deployments under one Prometheus are never added up."""
+    return of_label("job", "job", "Job", "nps_build_info", "The scrape job of one deployment's workers")
+
+
+def namespace() -> dashboard.QueryVariable:
+    """Where the job has several namespaces, which of them; series without that label are found with None."""
+    described = "Of the workers, where Prometheus knows one"
+    return of_label("namespace", "namespace", "Namespace", 'nps_build_info{job="$job"}', described)
+
+
+def survey() -> dashboard.QueryVariable:
+    """Which survey."""
+    return of_label(
+        "survey", "survey", "Survey", f"nps_window_responses{{{DEPLOYMENT}}}", "The survey that scores are of"
+    )
+
+
+def segment() -> dashboard.QueryVariable:
+    """Which segments: a block of panels is shown for each."""
+    metric = f'nps_window_responses{{{DEPLOYMENT}, survey="$survey"}}'
+    described = "Each chosen one has its own block of scores; all is everybody"
+    variable = of_label("segment", "segment", "Segments", metric, described)
+    return variable.multi(True).current(models.VariableOption(selected=True, text=["all"], value=["all"]))
+
+
+def window() -> dashboard.QueryVariable:
+    """Which rolling window."""
+    metric = f"nps_window_responses{{{DEPLOYMENT}}}"
+    variable = of_label("window", "window", "Window", metric, "The rolling window that scores are of")
+    return variable.sort(models.VariableSort.NUMERICAL_ASC).current(_option("30d"))
+
+
+def dimension() -> dashboard.QueryVariable:
+    """What to compare by: the names before `=` of segments; combinations (`a=b+c=d`) are left out."""
+    metric = f'nps_window_responses{{{DEPLOYMENT}, survey="$survey"}}'
+    variable = of_label("dimension", "segment", "Compare by", metric, "The segments that are compared, by their name")
+    variable.regex("/^([^=+]+)=[^+]*$/").multi(True).include_all(True).all_value("[^=+]+")
+    return variable.current(models.VariableOption(selected=True, text=["All"], value=["$__all"]))
+
+
+def instance() -> dashboard.QueryVariable:
+    """Which workers of the deployment."""
+    metric = f"nps_build_info{{{DEPLOYMENT}}}"
+    variable = of_label("instance", "instance", "Worker", metric, "Workers by their address")
+    variable.multi(True).include_all(True).all_value(".*")
+    return variable.current(models.VariableOption(selected=True, text=["All"], value=["$__all"]))

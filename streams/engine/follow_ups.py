@@ -1,0 +1,209 @@
+"""Reads the follow-ups of the partitions that this worker owns.
+
+Who owns a partition of the responses owns that of the same number of the follow-ups. So the group shares out the
+responses alone, as ever, and this consumer without a group is set to what that says: the two can't differ, not even
+while workers of an older release, which know nothing of follow-ups, are members too. The group's offsets of follow-ups
+are committed in the partition's transactions, for processing and for whoever looks at lag.
+
+All partitions are assigned; those that this worker does not own, or that have no room, are paused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
+from aiokafka.structs import TopicPartition
+
+from streams.engine.access import NotAuthorized, refusal_in
+from streams.engine.clients import make_patient, stop_consumer
+from streams.engine.records import Record, read_as_bytes
+
+logger = logging.getLogger(__name__)
+
+FOLLOW_UPS_PER_POLL = 1_000
+FOLLOW_UPS_POLL_TIMEOUT_MS = 100
+"""How long a poll waits: also how long a partition that is opened, or has room again, waits for its first records."""
+FETCH_BYTES = 4 << 20
+"""Bounds what is fetched ahead, of all partitions together and of one."""
+RETRY_S = 1.0
+LOG_INTERVAL_S = 5.0
+
+
+class Taker(Protocol):
+    """An owned partition, as this consumer knows it."""
+
+    @property
+    def has_room_for_follow_ups(self) -> bool:
+        """May more be fetched?"""
+
+    def deliver_follow_ups(self, records: Sequence[Record]) -> None:
+        """Take fetched records in."""
+
+
+class _Followed:
+    def __init__(self, taker: Taker, position: int) -> None:
+        self.taker = taker
+        self.position = position
+        """Everything before it was delivered."""
+        self.moved = True
+        """The consumer has to be set to it first."""
+
+
+class FollowUpsConsumer:
+    """One for all partitions of a worker. To be used in the event loop's thread."""
+
+    def __init__(
+        self, kafka: dict[str, Any], topic: str, partitions: int, failed: Callable[[BaseException], Awaitable[None]]
+    ) -> None:
+        """`failed` is told what makes it impossible to read on."""
+        self._kafka = kafka
+        self._topics = [TopicPartition(topic, number) for number in range(partitions)]
+        self._failed = failed
+        self._followed: dict[int, _Followed] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._logged_at_s = float("-inf")
+
+    def start(self) -> None:
+        """Begin to read, once."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name="follow-ups")
+
+    async def stop(self) -> None:
+        """Let go of the connection."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+
+    def follow(self, partition: int, offset: int, taker: Taker) -> None:
+        """Deliver this partition's records from this offset on; what was fetched before is not delivered."""
+        self._followed[partition] = _Followed(taker, offset)
+
+    def leave(self, partition: int, taker: Taker) -> None:
+        """Deliver no more to this taker."""
+        followed = self._followed.get(partition)
+        if followed is not None and followed.taker is taker:
+            del self._followed[partition]
+
+    def position(self, partition: int) -> int:
+        """Return the offset up to which all was delivered, markers of transactions included; 0 for one not followed."""
+        followed = self._followed.get(partition)
+        return 0 if followed is None else followed.position
+
+    async def _run(self) -> None:
+        read_as_bytes()
+        while True:
+            try:
+                await self._read()
+            except (KafkaError, OSError) as error:
+                refused = refusal_in(error)
+                if refused is not None:
+                    await self._failed(NotAuthorized(refused))
+                    return
+                self._log_failure(error)
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:
+                await self._failed(error)
+                return
+            await asyncio.sleep(RETRY_S)
+
+    async def _read(self) -> None:
+        consumer = AIOKafkaConsumer(
+            **self._kafka,
+            # Without it a seek to the beginning races with the default reset to the end, and nothing is read.
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            max_partition_fetch_bytes=FETCH_BYTES // 4,
+        )
+        make_patient(consumer._client)
+        try:
+            await consumer.start()
+            consumer.assign(self._topics)
+            for each in self._followed.values():
+                each.moved = True
+            paused: set[TopicPartition] = set()
+            while True:
+                self._set(consumer, paused)
+                fetched = await consumer.getmany(timeout_ms=FOLLOW_UPS_POLL_TIMEOUT_MS, max_records=FOLLOW_UPS_PER_POLL)
+                for at, records in fetched.items():
+                    followed = self._followed.get(at.partition)
+                    if followed is not None and not followed.moved:
+                        followed.taker.deliver_follow_ups(records)
+                await self._note_positions(consumer)
+                await asyncio.sleep(0)  # while there is something fetched, nothing else here waits
+        finally:
+            await stop_consumer(consumer)
+
+    def _set(self, consumer: AIOKafkaConsumer, paused: set[TopicPartition]) -> None:
+        """Set the consumer to what is followed now and has room."""
+        for at in self._topics:
+            followed = self._followed.get(at.partition)
+            if followed is not None and followed.moved:
+                consumer.seek(at, followed.position)
+                followed.moved = False
+            wanted = followed is not None and followed.taker.has_room_for_follow_ups
+            if wanted and at in paused:
+                consumer.resume(at)
+                paused.discard(at)
+            elif not wanted and at not in paused:
+                consumer.pause(at)
+                paused.add(at)
+
+    async def _note_positions(self, consumer: AIOKafkaConsumer) -> None:
+        """Take over the positions: the last record may be followed by markers of transactions, which are no records."""
+        for number, followed in list(self._followed.items()):
+            if not followed.moved:
+                position = await consumer.position(self._topics[number])
+                if followed is self._followed.get(number) and not followed.moved:
+                    followed.position = position
+
+    def _log_failure(self, error: BaseException) -> None:
+        now_s = time.monotonic()
+        if now_s - self._logged_at_s >= LOG_INTERVAL_S:
+            self._logged_at_s = now_s
+            logger.warning("follow-ups cannot be read, trying again: %s", str(error) or type(error).__name__)
+
+
+class Ends:
+    """Asks for the ends of the inputs, of all that was ever acknowledged. Connects when it is first asked."""
+
+    def __init__(self, kafka: dict[str, Any]) -> None:
+        self._kafka = kafka
+        self._consumer: AIOKafkaConsumer | None = None
+        self._lock = asyncio.Lock()
+
+    async def ask(self, partitions: Sequence[TopicPartition]) -> list[int]:
+        """Return the end of each, as it is after this call began. Raises KafkaError, OSError or TimeoutError."""
+        async with self._lock:
+            if self._consumer is None:
+                # Not only what is committed: behind a transaction that is open, acknowledged records may wait.
+                consumer = AIOKafkaConsumer(
+                    **self._kafka,
+                    auto_offset_reset="earliest",
+                    isolation_level="read_uncommitted",
+                    enable_auto_commit=False,
+                    max_partition_fetch_bytes=FETCH_BYTES,
+                )
+                make_patient(consumer._client)
+                try:
+                    await consumer.start()
+                except BaseException:
+                    await stop_consumer(consumer)
+                    raise
+                self._consumer = consumer
+            ends = await self._consumer.end_offsets(list(partitions))
+        return [ends[at] for at in partitions]
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            await stop_consumer(consumer)

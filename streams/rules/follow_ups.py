@@ -1,0 +1,237 @@
+"""What a follow-up does to a journey, and when a case is overdue.
+
+Which case a follow-up is about is read from `TARGETS`, top down: the first row that holds. Then, by whether its id is
+known, it is new, a repeat or an edit; a repeat changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+
+from schemas.events import FOLLOW_UP_OVERDUE, event_id
+from streams.rules import cases, event_data
+from streams.rules.case import FOLLOW_UPS_MAX, Case, CaseChange, EndedCase, KeptFollowUp, Past, is_contact
+from streams.rules.event_data import Event
+from streams.rules.journey import ANSWERED, OF_ENDED_CASE, Answer, Journey, with_marks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from schemas.follow_up import FollowUp
+    from streams.rules.decisions import RulesConfig
+
+MATCHED: Final = "matched"
+DUPLICATE: Final = "duplicate"
+AMENDED: Final = "amended"
+LATE: Final = "late"
+FEEDBACK: Final = "feedback"
+UNKNOWN_CASE: Final = "unknown_case"
+CASE_FULL: Final = "case_full"
+OUTCOMES: Final = (MATCHED, DUPLICATE, AMENDED, LATE, FEEDBACK, UNKNOWN_CASE, CASE_FULL)
+
+
+class FollowUpDecision(msgspec.Struct, frozen=True, gc=False):
+    """What a follow-up does."""
+
+    outcome: str
+    """One of `OUTCOMES`; `unknown_case` is a dead letter."""
+    journey: Journey | None = None
+    """The state to store; None: unchanged."""
+    case: CaseChange | None = None
+    """What is new about the open case; None: it is as it was."""
+    answered: Answer | None = None
+    """Count this one, an answer of `journey`, as answered where its `counted_as` says."""
+    contact_us: int | None = None
+    """From the case's opening to its first contact, where this is the first."""
+
+
+_DUPLICATE: Final = FollowUpDecision(DUPLICATE)
+_UNKNOWN_CASE: Final = FollowUpDecision(UNKNOWN_CASE)
+_CASE_FULL: Final = FollowUpDecision(CASE_FULL)
+
+
+class _Named(NamedTuple):
+    """What a follow-up names, looked up in a journey."""
+
+    case: Case | None
+    """The open one."""
+    by_detection: bool
+    """It names a detection of the open case."""
+    no_detection: bool
+    """It names no detection at all."""
+    ended: EndedCase | None
+    """The case that has ended, by its detection."""
+    no_response: bool
+    """It names no response."""
+    answer: Answer | None
+    """The response that it names, as far as it is in the history."""
+
+
+class _Target(NamedTuple):
+    """A row: when it holds, and what the follow-up is then."""
+
+    holds: Callable[[_Named], bool]
+    outcome: str
+
+
+TARGETS: Final[tuple[_Target, ...]] = (
+    _Target(lambda n: n.by_detection, MATCHED),
+    _Target(lambda n: n.ended is not None, LATE),
+    _Target(lambda n: n.answer is not None and bool(n.answer.marks & OF_ENDED_CASE), LATE),
+    _Target(lambda n: n.case is not None and n.no_detection, MATCHED),
+    _Target(lambda n: n.no_response or n.answer is not None, FEEDBACK),
+    _Target(lambda _: True, UNKNOWN_CASE),
+)
+"""Names decide: what names an ended case, or one of its responses, is never taken for the open one's."""
+
+
+def decide_follow_up(journey: Journey | None, follow_up: FollowUp) -> FollowUpDecision:
+    """What the follow-up does to the customer's journey in its survey (None: they have none)."""
+    if journey is None:
+        return _UNKNOWN_CASE
+    named = _look_up(journey, follow_up)
+    target = next(row.outcome for row in TARGETS if row.holds(named))
+    place, revision = _known(journey, follow_up.follow_up_id)
+    if revision is None:
+        if target == UNKNOWN_CASE:
+            return _UNKNOWN_CASE
+        if target == MATCHED and _is_full(journey):
+            return _CASE_FULL
+        return _apply(journey, follow_up, named, target, target, None)
+    if follow_up.revision <= revision:
+        return _DUPLICATE
+    if place is None and target == MATCHED and (not named.by_detection or _is_full(journey)):
+        # It was about something else before the case opened, and does not say that it is about this one now.
+        target = LATE
+    return _apply(journey, follow_up, named, target, AMENDED, place)
+
+
+def _apply(
+    journey: Journey, follow_up: FollowUp, named: _Named, target: str, outcome: str, place: int | None
+) -> FollowUpDecision:
+    """Put it where its target says, in place of its older self (`place`, of the open case's follow-ups)."""
+    case, past = journey.case, journey.past
+    kept = [] if case is None else list(case.follow_ups)
+    if place is not None:
+        del kept[place]
+    if target == MATCHED:
+        kept.insert(len(kept) if place is None else place, _kept(follow_up))
+        past = _forgotten(past, follow_up.follow_up_id)
+    else:
+        past = _remembered(past, follow_up)
+    history = journey.history
+    answered = _answered(journey, follow_up, named, target)
+    if answered is not None:
+        history = [answered if each.response_id == answered.response_id else each for each in history]
+    change = contact_us = None
+    if case is not None and (follow_ups := tuple(kept)) != case.follow_ups:
+        after = cases.followed_up(case, follow_ups, history)
+        change = CaseChange(case, after)
+        if case.first_contact is None and after.first_contact is not None:
+            contact_us = max(after.first_contact - case.opened_at, 0)
+        case = after
+    return FollowUpDecision(outcome, Journey(history, journey.detection, case, past), change, answered, contact_us)
+
+
+def _look_up(journey: Journey, follow_up: FollowUp) -> _Named:
+    case, past = journey.case, journey.past
+    detection, response_id = follow_up.detected_event_id, follow_up.response_id
+    ended = None
+    if detection is not None and past is not None:
+        ended = next((each for each in past.ended if detection in each.detections), None)
+    return _Named(
+        case,
+        case is not None and detection in case.detections,
+        detection is None,
+        ended,
+        response_id is None,
+        _answer(journey, response_id),
+    )
+
+
+def _answered(journey: Journey, follow_up: FollowUp, named: _Named, target: str) -> Answer | None:
+    """The response that a contact answers, marked; None: there is none, it is forgotten, or it is marked already."""
+    if not is_contact(follow_up.status):
+        return None
+    answer = named.answer
+    if named.no_response:
+        if target == MATCHED:
+            assert named.case is not None, "only an open case is matched"
+            answer = _answer(journey, named.case.response_id)
+        elif target == LATE:
+            answer = None if named.ended is None else _answer(journey, named.ended.response_id)
+        else:
+            answer = journey.history[-1]
+    if answer is None or answer.marks & ANSWERED:
+        return None
+    return with_marks(answer, answer.marks | ANSWERED)
+
+
+def _answer(journey: Journey, response_id: str | None) -> Answer | None:
+    return next((each for each in journey.history if each.response_id == response_id), None)
+
+
+def _known(journey: Journey, follow_up_id: str) -> tuple[int | None, int | None]:
+    """Where among the open case's follow-ups one is known (None: elsewhere), and its revision (None: not known)."""
+    if journey.case is not None:
+        for place, each in enumerate(journey.case.follow_ups):
+            if each.follow_up_id == follow_up_id:
+                return place, each.revision
+    return None, None if journey.past is None else journey.past.known.get(follow_up_id)
+
+
+def _is_full(journey: Journey) -> bool:
+    return journey.case is not None and len(journey.case.follow_ups) >= FOLLOW_UPS_MAX
+
+
+def _kept(follow_up: FollowUp) -> KeptFollowUp:
+    return KeptFollowUp(
+        follow_up.follow_up_id,
+        follow_up.revision,
+        follow_up.status,
+        follow_up.action,
+        follow_up.reason,
+        follow_up.occurred_at,
+    )
+
+
+def _remembered(past: Past | None, follow_up: FollowUp) -> Past:
+    ended, known = ((), {}) if past is None else (past.ended, past.known)
+    others = {id_: revision for id_, revision in known.items() if id_ != follow_up.follow_up_id}
+    return Past(ended, cases.newest_known({**others, follow_up.follow_up_id: follow_up.revision}))
+
+
+def _forgotten(past: Past | None, follow_up_id: str) -> Past | None:
+    if past is None or follow_up_id not in past.known:
+        return past
+    return Past(past.ended, {id_: revision for id_, revision in past.known.items() if id_ != follow_up_id})
+
+
+class OverdueDecision(NamedTuple):
+    """A case that nobody took up in time."""
+
+    journey: Journey
+    case: CaseChange
+    event: Event
+
+
+def decide_overdue(
+    config: RulesConfig, customer_id: str, survey_id: str, journey: Journey, now_us: int
+) -> OverdueDecision | None:
+    """What is to be said when the wall clock (`now_us`) has passed the due time of a journey's case; None: nothing."""
+    case = journey.case
+    if case is None:
+        return None
+    due_us = case.awaits_contact_until
+    if due_us is None or due_us >= now_us:
+        return None
+    after = msgspec.structs.replace(case, overdue=True)
+    id_ = event_id(FOLLOW_UP_OVERDUE, survey_id, customer_id, case.first_response_id, case.first_revision)
+    data = event_data.follow_up_overdue(id_, customer_id, survey_id, journey.history[-1], case, now_us, config.playbook)
+    return OverdueDecision(
+        Journey(journey.history, journey.detection, after, journey.past),
+        CaseChange(case, after),
+        Event(FOLLOW_UP_OVERDUE, customer_id, id_, due_us, data, "overdue"),
+    )

@@ -1,0 +1,298 @@
+"""Reads the events for one endpoint, at that endpoint's pace, and commits behind what is brought to an end.
+
+Each endpoint has a consumer and a group of its own: one that is slow or dead holds up nobody else, neither now nor
+after a restart (docs/decisions/0150).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.structs import ConsumerRecord
+
+from schemas.webhooks import NoEvent, envelope
+from streams.engine.access import REFUSALS
+from streams.engine.clients import make_patient, stop_consumer
+from streams.webhooks.config import Endpoint
+from streams.webhooks.delivery import Delivery, Event
+from streams.webhooks.lanes import Lanes
+from streams.webhooks.merging import Merge
+from streams.webhooks.metrics import EndpointState
+from streams.webhooks.progress import Commit, Progress
+
+logger = logging.getLogger(__name__)
+
+COMMIT_INTERVAL_S: Final = 0.5
+ENDS_INTERVAL_S: Final = 5.0
+"""How often the ends of the topics are asked for, which nobody tells while an endpoint is too far behind to read on."""
+POLL_TIMEOUT_MS: Final = 200
+RECORDS_PER_POLL: Final = 500
+HELD_AHEAD: Final = 100
+"""Records of a topic's partition that are held in order to read several topics in the order of time."""
+FETCH_MAX_BYTES: Final = 4 << 20
+PARTITION_FETCH_BYTES: Final = 128 << 10
+HAND_OVER_GRACE_S: Final = 3.0
+"""When partitions go to another process: for requests under way, so that their events are not sent again."""
+RETRY_S: Final = 1.0
+
+
+class Reading(NamedTuple):
+    """What every endpoint's reader is told."""
+
+    kafka: Mapping[str, Any]
+    group_prefix: str
+    """What the endpoints' groups begin with; a hyphen and the endpoint's name follow."""
+    topics: Sequence[str]
+    session_timeout_ms: int
+    pending_limit: int
+
+
+class _Work(NamedTuple):
+    event: Event
+    progress: Progress
+
+
+class Reader(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Of one endpoint."""
+
+    def __init__(self, endpoint: Endpoint, delivery: Delivery, reading: Reading) -> None:
+        self._endpoint = endpoint
+        self._delivery = delivery
+        self._reading = reading
+        self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._lanes: Lanes[_Work] = Lanes(self._deliver, self._fail)
+        self._progress: dict[TopicPartition, Progress] = {}
+        self._merges: dict[int, Merge] = {}
+        self._committed: dict[TopicPartition, Commit] = {}
+        self._commit_due_s = 0.0
+        self._ends: dict[TopicPartition, int] = {}
+        self._ends_due_s = 0.0
+        self._consumer = AIOKafkaConsumer(
+            **reading.kafka,
+            group_id=f"{reading.group_prefix}-{endpoint.name}",
+            client_id=f"nps-webhooks-{endpoint.name}",
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            # Gives a partition number of all topics to one member: they are merged.
+            partition_assignment_strategy=(RangePartitionAssignor,),
+            # An endpoint may keep us waiting for hours; that we live is the heartbeat's business.
+            max_poll_interval_ms=24 * 3600 * 1000,
+            session_timeout_ms=reading.session_timeout_ms,
+            heartbeat_interval_ms=max(reading.session_timeout_ms // 6, 1),
+            rebalance_timeout_ms=max(2 * reading.session_timeout_ms, 30_000),
+            fetch_max_bytes=FETCH_MAX_BYTES,
+            max_partition_fetch_bytes=PARTITION_FETCH_BYTES,
+        )
+        make_patient(self._consumer._client)
+        self.joined = False
+        """Whether the group has given us our share of the partitions."""
+
+    @property
+    def name(self) -> str:
+        """The endpoint's."""
+        return self._endpoint.name
+
+    async def run(self) -> None:
+        """Read and deliver until cancelled; `stop` comes after. Raises what cannot be helped by trying again."""
+        self._consumer.subscribe(self._reading.topics, listener=self)
+        await self._consumer.start()
+        while True:
+            if self._failure.done():
+                self._failure.result()
+            try:
+                await self._read()
+                self._hand_out()
+                if time.monotonic() >= self._commit_due_s:
+                    await self._commit()
+                if time.monotonic() >= self._ends_due_s:
+                    self._ends_due_s = time.monotonic() + ENDS_INTERVAL_S
+                    self._ends = await self._consumer.end_offsets(list(self._progress))
+            except REFUSALS:
+                raise
+            except KafkaError as error:
+                logger.warning("%s: Kafka cannot be read (%s): trying again", self._endpoint.name, error)
+                await asyncio.sleep(RETRY_S)
+
+    async def stop(self, grace_s: float) -> None:
+        """Let what is under way end, commit, leave the group."""
+        if not self._failure.cancel():
+            self._failure.exception()  # it was looked at, or is of no matter now
+        await self._let_go(grace_s)
+        await stop_consumer(self._consumer)
+
+    def state(self) -> EndpointState:
+        """Return the endpoint as it is now."""
+        return EndpointState(self._endpoint.name, self._lanes.pending, self._lag(), self._delivery.disabled)
+
+    # From the group
+
+    async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
+        """Give everything back: whoever gets it goes on behind what is committed here."""
+        try:
+            if revoked:
+                await self._let_go(HAND_OVER_GRACE_S)
+        except Exception as error:
+            self._fail(error)
+
+    async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
+        """Take our share."""
+        try:
+            await self._begin(sorted(assigned))
+            self._delivery.open()
+            self.joined = True
+        except Exception as error:  # aiokafka would log it and go on
+            self._fail(error)
+
+    async def _begin(self, assigned: list[TopicPartition]) -> None:
+        notes = await self._consumer._coordinator.fetch_committed_offsets(assigned)
+        beginnings = await self._consumer.beginning_offsets(assigned)
+        ends = await self._consumer.end_offsets(assigned)
+        for tp in assigned:
+            found = notes.get(tp)
+            if found is None or found.offset < 0:
+                first = ends[tp] if self._endpoint.start == "now" else beginnings[tp]
+            elif found.offset > ends[tp]:
+                logger.error("%s: %s was made anew: reading it from its beginning", self._endpoint.name, tp.topic)
+                first = beginnings[tp]
+            else:
+                self._progress[tp] = self._resumed(tp, Commit(found.offset, found.metadata or ""), ends[tp])
+                self._committed[tp] = Commit(found.offset, found.metadata or "")
+                continue
+            self._consumer.seek(tp, first)
+            self._progress[tp] = Progress(Commit(first, ""))
+        for tp in assigned:
+            self._merges.setdefault(tp.partition, Merge(t.topic for t in assigned if t.partition == tp.partition))
+        # Also where nothing was read yet: a new endpoint begins here, whatever happens before its first event.
+        await self._commit()
+
+    def _resumed(self, tp: TopicPartition, committed: Commit, end: int) -> Progress:
+        """Go on behind a commit; a note that cannot be right is not obeyed, so that nothing is passed over."""
+        try:
+            progress = Progress(committed)
+            if progress.next > end:
+                raise ValueError("the note of a committed offset says more than there is")
+        except ValueError as error:
+            logger.warning("%s: %s-%d: %s: what follows may be sent again", self.name, tp.topic, tp.partition, error)
+            return Progress(committed._replace(note=""))
+        return progress
+
+    async def _let_go(self, grace_s: float) -> None:
+        await self._delivery.close(grace_s)
+        try:
+            async with asyncio.timeout(grace_s):
+                await self._commit()
+        except (KafkaError, TimeoutError) as error:
+            logger.warning("%s: what was delivered last could not be committed: %r", self._endpoint.name, error)
+        self._progress.clear()
+        self._merges.clear()
+        self._committed.clear()
+        self.joined = False
+        await self._lanes.clear()
+
+    # The work
+
+    async def _read(self) -> None:
+        """Read where there is room, waiting a little where there is nothing."""
+        open_ = []
+        if self._lanes.pending <= self._reading.pending_limit // 2 and not self._delivery.disabled:
+            owned = self._consumer.assignment()
+            open_ = [
+                tp for tp in self._progress if tp in owned and self._merges[tp.partition].waiting(tp.topic) < HELD_AHEAD
+            ]
+        if not open_:
+            self._lanes.changed.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL_TIMEOUT_MS / 1000):
+                    await self._lanes.changed.wait()
+            return
+        fetched = await self._consumer.getmany(*open_, timeout_ms=POLL_TIMEOUT_MS, max_records=RECORDS_PER_POLL)
+        for tp, records in fetched.items():
+            progress = self._progress.get(tp)
+            if progress is None:  # it was given back meanwhile
+                continue
+            new = [record for record in records if not progress.is_done(record.offset)]
+            for record in new:
+                progress.begin(record.offset)
+            self._merges[tp.partition].add(tp.topic, new)
+
+    def _hand_out(self) -> None:
+        """Take one of each partition in turn, so that one with much to catch up with does not hold up the others."""
+        ready = list(self._merges)
+        while ready:
+            for number in ready[:]:
+                if self._lanes.pending >= self._reading.pending_limit:
+                    return
+                record = self._merges[number].take(partial(self._at_end, number))
+                if record is None:
+                    ready.remove(number)
+                else:
+                    self._hand_out_one(record, self._progress[TopicPartition(record.topic, number)])
+
+    def _hand_out_one(self, record: ConsumerRecord, progress: Progress) -> None:
+        try:
+            found = envelope(record.headers, record.value)
+        except NoEvent as error:
+            event = Event(record, None, str(error))
+        else:
+            if not self._endpoint.filter.wants(found.type, record.value):
+                progress.done(record.offset)
+                return
+            event = Event(record, found)
+        self._lanes.put(record.key, _Work(event, progress))
+
+    async def _deliver(self, work: _Work) -> None:
+        await self._delivery.deliver(work.event)
+        work.progress.done(work.event.record.offset)
+
+    async def _commit(self) -> None:
+        """Commit what has changed."""
+        self._commit_due_s = time.monotonic() + COMMIT_INTERVAL_S
+        due = {}
+        for tp, progress in self._progress.items():
+            progress.passed(self._position(tp))
+            if (commit := progress.commit()) != self._committed.get(tp):
+                due[tp] = commit
+        if not due:
+            return
+        try:
+            await self._consumer.commit({tp: (commit.offset, commit.note) for tp, commit in due.items()})
+        except (CommitFailedError, IllegalStateError):
+            return  # the group is about to give the partitions anew
+        for tp, commit in due.items():
+            if tp in self._progress:
+                self._committed[tp] = commit
+
+    # Of aiokafka's state, which its own methods tell only to those who can wait
+
+    def _position(self, tp: TopicPartition) -> int:
+        """The next offset to be given; 0 while that is not known."""
+        state = self._state(tp)
+        return int(state.position) if state is not None and state.has_valid_position else 0
+
+    def _at_end(self, number: int, topic: str) -> bool:
+        tp = TopicPartition(topic, number)
+        state = self._state(tp)
+        return state is not None and state.lso is not None and self._position(tp) >= state.lso >= 0
+
+    def _state(self, tp: TopicPartition) -> Any:
+        subscription = self._consumer._subscription.subscription
+        if subscription is None or subscription.assignment is None or tp not in subscription.assignment.tps:
+            return None
+        return subscription.assignment.state_value(tp)
+
+    def _lag(self) -> int:
+        return sum(max(self._ends.get(tp, 0) - progress.commit().offset, 0) for tp, progress in self._progress.items())
+
+    def _fail(self, error: BaseException) -> None:
+        if not self._failure.done():
+            self._failure.set_exception(error)

@@ -1,0 +1,111 @@
+"""`nps intake` without Kafka: its endpoints on a real socket, and a publisher that remembers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import queue
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from schemas.topics import Topics
+from streams.http.server import HttpServer
+from streams.intake.endpoints import IntakeEndpoints
+from streams.intake.limits import TokenBucket
+from streams.intake.metrics import Metrics
+from streams.intake.publishing import Record, Unavailable
+
+TOKEN = "a-token-for-the-crm"
+OTHER_TOKEN = "a-token-for-the-survey-tool"
+AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
+NDJSON = {**AUTHORIZED, "Content-Type": "application/x-ndjson"}
+JSON = {**AUTHORIZED, "Content-Type": "application/json"}
+
+
+class Published:
+    """Takes records, or fails."""
+
+    def __init__(self) -> None:
+        self.records: list[tuple[str, Record]] = []
+        self.fails = False
+
+    async def publish(self, topic: str, records: Sequence[Record]) -> None:
+        if self.fails:
+            raise Unavailable("planted")
+        self.records += [(topic, record) for record in records]
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+class Intake:
+    """A running one."""
+
+    def __init__(self, rate: float = 1000.0, burst: int = 100_000) -> None:
+        self.published = Published()
+        self.clock = Clock()
+        self.registry = CollectorRegistry()
+        endpoints = IntakeEndpoints(
+            Topics(),
+            self.published,
+            [TOKEN, OTHER_TOKEN],
+            lambda: TokenBucket(rate, burst, self.clock),
+            Metrics(self.registry, "0"),
+        )
+        self.server = HttpServer("127.0.0.1", 0, endpoints.to_read(), endpoints.to_write())
+
+    @property
+    def values(self) -> list[bytes]:
+        return [record.value for _, record in self.published.records]
+
+
+@asynccontextmanager
+async def serving(rate: float = 1000.0, burst: int = 100_000) -> AsyncIterator[Intake]:
+    intake = Intake(rate, burst)
+    await intake.server.start()
+    try:
+        yield intake
+    finally:
+        await intake.server.stop()
+
+
+@contextmanager
+def serving_in_a_thread() -> Iterator[str]:
+    """For clients that block; gives the address."""
+    told: queue.Queue[tuple[str, Any]] = queue.Queue()
+
+    async def serve() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        async with serving(rate=1e6, burst=10_000_000) as intake:
+            told.put((intake.server.url, lambda: loop.call_soon_threadsafe(stop.set)))
+            await stop.wait()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
+    thread.start()
+    url, stop = told.get(timeout=10)
+    try:
+        yield url
+    finally:
+        stop()
+        thread.join(10)
+
+
+def response(id_: str = "r-1", **fields: Any) -> dict[str, Any]:
+    """One that is taken."""
+    given = {"response_id": id_, "customer_id": "c-1", "survey_id": "s", "score": 8}
+    return {**given, "responded_at": datetime.now(UTC).isoformat(), **fields}
+
+
+def lines(*records: dict[str, Any] | bytes) -> bytes:
+    return b"".join((each if isinstance(each, bytes) else json.dumps(each).encode()) + b"\n" for each in records)

@@ -1,0 +1,62 @@
+"""What `kubectl apply -k` would send, for tests."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+KUBERNETES = ROOT / "deploy" / "kubernetes"
+OVERLAYS = tuple(sorted(path.name for path in (KUBERNETES / "overlays").iterdir()))
+POD_LABELS = {"app.kubernetes.io/name": "nps-streams", "app.kubernetes.io/component": "worker"}
+
+Manifest = dict[str, Any]
+
+
+def read(path: Path) -> list[Manifest]:
+    """The documents of a file."""
+    return [document for document in yaml.safe_load_all(path.read_text("utf-8")) if document]
+
+
+def files() -> list[Path]:
+    """Every YAML file, those of kustomize included."""
+    return sorted(KUBERNETES.rglob("*.yaml"))
+
+
+def built(overlay: str) -> list[Manifest]:
+    """The overlay's manifests; skips the test where nothing can build them."""
+    builder = next((name for name in ("kubectl", "kustomize") if shutil.which(name)), None)
+    if builder is None:
+        pytest.skip("neither kubectl (1.27 or newer) nor kustomize (5 or newer) is here")
+    return [dict(manifest) for manifest in _built(overlay, builder)]
+
+
+@functools.cache
+def _built(overlay: str, builder: str) -> tuple[Manifest, ...]:
+    command = [builder, "kustomize" if builder == "kubectl" else "build", str(KUBERNETES / "overlays" / overlay)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "deprecated" not in done.stderr, done.stderr
+    return tuple(yaml.safe_load_all(done.stdout))
+
+
+def of_kind(manifests: list[Manifest], kind: str) -> dict[str, Manifest]:
+    """Those of a kind, by name."""
+    return {manifest["metadata"]["name"]: manifest for manifest in manifests if manifest["kind"] == kind}
+
+
+def the_worker(manifests: list[Manifest]) -> Manifest:
+    """The workers' StatefulSet."""
+    return of_kind(manifests, "StatefulSet")["nps-worker"]
+
+
+def container_of(workload: Manifest) -> Manifest:
+    """Its only container."""
+    (container,) = workload["spec"]["template"]["spec"]["containers"]
+    return dict(container)
