@@ -41,8 +41,11 @@ def side_by_side(broker: Broker, unique: str, tmp_path: Path) -> Callable[[Mappi
             raise
 
     def play_all(plays: Mapping[str, Play]) -> None:
-        with ThreadPoolExecutor(len(plays)) as threads:
+        threads = ThreadPoolExecutor(len(plays))
+        try:
             for played in [threads.submit(on_stage, name, play) for name, play in plays.items()]:
                 played.result()
+        finally:
+            threads.shutdown(wait=False)  # a test that timed out must not wait for the rest
 
     return play_all

@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from functools import partial
 
 import pytest
@@ -38,12 +39,10 @@ def test_what_a_fenced_worker_writes_is_not_seen(side_by_side: Callable[[Mapping
 def freeze_replace_and_thaw(stage: Stage, point: str, passing: int, seed: int) -> None:
     produced = list(corpus(seed, 3_000, time.time_ns() // 1_000_000, "tables", PARTITIONS))
     stage.publish(produced[:1_000])
-    with (
-        stage.worker("zombie", crashing_worker.module(point, passing, signal.SIGSTOP)) as zombie,
-        stage.worker("successor") as successor,
-    ):
-        zombie.wait_frozen()
+    with stage.worker("zombie", crashing_worker.module(point, passing, signal.SIGSTOP)) as zombie, ExitStack() as later:
+        zombie.wait_frozen()  # while it is alone: it surely passes each point once for each partition
         zombie.check_running()
+        successor = later.enter_context(stage.worker("successor"))
         stage.publish(produced[1_000:2_000])
         stage.wait_until_done(successor)  # alone: the other one's session is over
         zombie.thaw()

@@ -100,10 +100,14 @@ class WorkerProcess:
         self.process.send_signal(signal.SIGSTOP)
         self.wait_frozen()
 
-    def wait_frozen(self) -> None:
+    def wait_frozen(self, timeout_s: float = STARTS_WITHIN_S) -> None:
         """Return once it stands still (or has ended), whoever stopped it."""
         assert self.process is not None
-        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        deadline = time.monotonic() + timeout_s
+        while os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the worker did not stand still within {timeout_s:g} s:\n{self.last_words()}")
+            time.sleep(0.02)
 
     def thaw(self) -> None:
         """Let a frozen one go on (SIGCONT)."""
