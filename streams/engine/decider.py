@@ -7,7 +7,7 @@ that order, then in the store, which holds what is committed.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
@@ -17,7 +17,7 @@ import msgspec
 from schemas import dead_letters
 from schemas.dead_letters import Reason
 from schemas.events import FOLLOW_UP_OVERDUE, PASSIVE_DETECTED, SCORE_CHANGED, cloud_event_headers
-from schemas.follow_up import accept_follow_up
+from schemas.follow_up import FollowUp, accept_follow_up
 from schemas.keys import JourneyKind, erasure_prefix, journey_key, parse_journey_key
 from schemas.response import Rejected, SurveyResponse, accept, erased_id
 from schemas.times import US_PER_DAY
@@ -88,7 +88,7 @@ class Decider:
         records = arrived.records
         unit, report = self.unit, self.unit.report
         arrivals = self._arrivals(records)
-        stored = self._stored_states(arrivals)
+        stored = self._stored_states([key for key, response, _ in arrivals if response is not None])
         rules, ledger, states, outcomes = self._config.rules, self.ledger, unit.states, report.outcomes
         committing = self.committing.states if self.committing else {}
         stream_time_ms = unit.stream_time_ms
@@ -138,28 +138,40 @@ class Decider:
     def decide_follow_ups(self, arrived: Slice) -> None:
         """Decide records of the other input, in their order, into the unit."""
         unit, report = self.unit, self.unit.report
-        for record in arrived.records:
-            report.follow_up_outcomes[self._follow(record)] += 1
+        read = [self._read_follow_up(record) for record in arrived.records]
+        stored = self._stored_states([key for key, _ in read if key is not None])
+        for record, (key, follow_up) in zip(arrived.records, read, strict=True):
+            if isinstance(follow_up, Rejected):
+                self._dead_letter(record, follow_up, self._config.topics.follow_ups_dead_letter)
+                outcome = "dead_letter"
+            else:
+                assert key is not None
+                outcome = self._follow(record, key, follow_up, stored)
+            report.follow_up_outcomes[outcome] += 1
         unit.input_bytes += arrived.size_bytes
         report.follow_ups += len(arrived.records)
         unit.keys += [record.key for record in arrived.records if record.key is not None]
         unit.next_follow_up = arrived.records[-1].offset + 1
 
-    def _follow(self, record: Record) -> str:
-        letters = self._config.topics.follow_ups_dead_letter
+    @staticmethod
+    def _read_follow_up(record: Record) -> tuple[bytes, FollowUp] | tuple[None, Rejected]:
+        """Return it with the key of its state, or why it is a dead letter."""
         try:
             follow_up = accept_follow_up(record.key, record.value, record.timestamp)
         except Rejected as rejected:
-            self._dead_letter(record, rejected, letters)
-            return "dead_letter"
+            return None, rejected
+        return journey_key("customer", follow_up.customer_id, follow_up.survey_id), follow_up
+
+    def _follow(self, record: Record, key: bytes, follow_up: FollowUp, stored: Mapping[bytes, bytes | None]) -> str:
+        """Decide one; returns the outcome."""
         survey = follow_up.survey_id
-        key = journey_key("customer", follow_up.customer_id, survey)
-        state = self._state(key)
+        state = self._state(key, stored)
         assert not isinstance(state, Remembered)
         decision = decide_follow_up(state, follow_up)
         if decision.outcome == UNKNOWN_CASE:
             said = "the follow-up is about no case and no response that is known of the customer in this survey"
-            self._dead_letter(record, Rejected(Reason.UNKNOWN_CASE, said), letters)
+            rejected = Rejected(Reason.UNKNOWN_CASE, said)
+            self._dead_letter(record, rejected, self._config.topics.follow_ups_dead_letter)
         if decision.journey is not None:
             self.unit.put(key, decision.journey)
         if decision.case is not None:
@@ -300,12 +312,10 @@ class Decider:
 
     # --- state --------------------------------------------------------------------------------------------------------
 
-    def _stored_states(
-        self, arrivals: Sequence[tuple[bytes, SurveyResponse | None, Record]]
-    ) -> dict[bytes, bytes | None]:
+    def _stored_states(self, keys: Sequence[bytes]) -> dict[bytes, bytes | None]:
         """Read what the units don't have from the store, in one call."""
         states, committing = self.unit.states, self.committing.states if self.committing else {}
-        keys = [key for key, response, _ in arrivals if response and key not in states and key not in committing]
+        keys = [key for key in keys if key not in states and key not in committing]
         return dict(zip(keys, self._store.get_many([b"j" + key for key in keys]), strict=True)) if keys else {}
 
     def _decoded(self, response: SurveyResponse, stored: bytes | None) -> State | None:
@@ -313,12 +323,13 @@ class Decider:
             return None
         return REMEMBERED.decode(stored) if response.customer_id is None else JOURNEY.decode(stored)
 
-    def _state(self, key: bytes) -> State | None:
+    def _state(self, key: bytes, read: Mapping[bytes, bytes | None] | None = None) -> State | None:
+        """Look it up; `read`: what `_stored_states` has read already."""
         if key in self.unit.states:
             return self.unit.states[key]
         if self.committing and key in self.committing.states:
             return self.committing.states[key]
-        stored = self._store.get(b"j" + key)
+        stored = self._store.get(b"j" + key) if read is None else read[key]
         if stored is None:
             return None
         return (JOURNEY if parse_journey_key(key).kind == "customer" else REMEMBERED).decode(stored)

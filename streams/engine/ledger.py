@@ -157,12 +157,13 @@ class Ledger:
             row = series.days.get(day) or self._known_row(series, day)
             if row is None:
                 continue
+            counts = row.cells
             for cell, amount in amounts:
-                left = row.cells.get(cell, 0) + amount
+                left = counts.get(cell, 0) + amount
                 if left > 0:
-                    row.cells[cell] = left
+                    counts[cell] = left
                 else:
-                    row.cells.pop(cell, None)
+                    counts.pop(cell, None)
             if not row.changed:
                 row.changed = True
                 self._changed.append(row)

@@ -7,6 +7,7 @@ One row holds the counts of a (survey, segment, UTC day): a map of cell → coun
 from __future__ import annotations
 
 from bisect import bisect_left
+from functools import lru_cache
 from typing import Final
 
 from schemas.playbook import ACTIONS, REASONS
@@ -65,11 +66,14 @@ def amounts(change: CaseChange) -> Amounts:
     if change.after is None:
         assert change.end is not None
         return _ending_amounts(change.before, change.end, change.took_us)
-    net: dict[int, int] = {}
-    for case, sign in ((change.before, -1), (change.after, 1)):
-        for cell in _cells(case):
-            net[cell] = net.get(cell, 0) + sign
-    return tuple((cell, amount) for cell, amount in net.items() if amount)
+    return _net_amounts(_cells(change.before), _cells(change.after))
+
+
+@lru_cache(maxsize=4_096)
+def _net_amounts(before: tuple[int, ...], after: tuple[int, ...]) -> Amounts:
+    """From counting 1 in these cells to counting 1 in those. Few pairs are usual."""
+    gone, come = set(before), set(after)
+    return (*((cell, -1) for cell in before if cell not in come), *((cell, 1) for cell in after if cell not in gone))
 
 
 def _ending_amounts(case: Case, end: str, took_us: int) -> Amounts:

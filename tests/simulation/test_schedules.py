@@ -31,6 +31,7 @@ def happened_in(schedules: int, seed: int, *, rocksdb: bool = False) -> Counter[
     return happened
 
 
+@pytest.mark.alone  # it keeps all cores busy by itself
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_no_schedule_loses_repeats_or_halves_a_record() -> None:
