@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from typing import Final
 
+from streams.engine.inbox import Inbox
+from streams.engine.unit import Unit
+
 BEHIND_MS: Final = 1_000
 """A partition whose oldest waiting record is older than this is behind. Its events are late already, and a larger unit
 costs less a record: a commit is some 3 ms, and counts and journeys that change twice are written once. So its commits
@@ -38,3 +41,13 @@ class CommitPace:
         if behind_ms < BEHIND_MS:
             return self._interval_ms
         return max(self._interval_ms, min(behind_ms / 10, BEHIND_INTERVAL_MAX_MS))
+
+
+def oldest_undecided_ms(unit: Unit, responses: Inbox, follow_ups: Inbox) -> int | None:
+    """Return the record time of what has waited longest to be decided and sets the pace. Follow-ups do where the unit
+    has no responses: those in it may be of now, and their events are not to wait for follow-ups that are behind.
+    """
+    oldest_ms = responses.oldest_record_time_ms
+    if oldest_ms is None and not unit.report.records:
+        return follow_ups.oldest_record_time_ms
+    return oldest_ms

@@ -29,6 +29,7 @@ from streams.engine.housekeeping import HOUSEKEEPING_INTERVAL_S, Housekeeping
 from streams.engine.inbox import Inbox
 from streams.engine.observer import CountsListener, EngineObserver, PartitionStatus
 from streams.engine.overdue import OVERDUE_INTERVAL_S, OverdueWatch
+from streams.engine.pace import oldest_undecided_ms
 from streams.engine.positions import Committed, Positions, check_end, check_not_back
 from streams.engine.records import Record
 from streams.engine.shared import Shared
@@ -357,22 +358,18 @@ class Partition:
         elif decider.unit.empty:
             timeout_s = min(HOUSEKEEPING_INTERVAL_S, OVERDUE_INTERVAL_S)
         else:
-            timeout_s = max(self.known.pace.due_in_s(self._oldest_undecided_ms(decider)), 0)
+            timeout_s = max(self._commit_due_in_s(decider), 0)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), timeout_s)
 
     def _commit_when_due(self, decider: Decider) -> None:
         if self._commit is not None or decider.unit.empty:
             return
-        if decider.unit.full or self.known.pace.due_in_s(self._oldest_undecided_ms(decider)) <= 0:
+        if decider.unit.full or self._commit_due_in_s(decider) <= 0:
             self._begin_commit(decider)
 
-    def _oldest_undecided_ms(self, decider: Decider) -> int | None:
-        """Record time of what has waited longest. Follow-ups that wait do not make responses' events wait."""
-        oldest_ms = self._inbox.oldest_record_time_ms
-        if oldest_ms is None and not decider.unit.report.records:
-            return self._follow_up_inbox.oldest_record_time_ms
-        return oldest_ms
+    def _commit_due_in_s(self, decider: Decider) -> float:
+        return self.known.pace.due_in_s(oldest_undecided_ms(decider.unit, self._inbox, self._follow_up_inbox))
 
     def _begin_commit(self, decider: Decider) -> None:
         assert self._store is not None

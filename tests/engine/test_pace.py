@@ -7,7 +7,10 @@ from types import SimpleNamespace
 import pytest
 
 from streams.engine import pace
-from streams.engine.pace import CommitPace
+from streams.engine.inbox import Inbox
+from streams.engine.pace import CommitPace, oldest_undecided_ms
+from streams.engine.records import Record
+from streams.engine.unit import Unit
 
 
 class Clock:
@@ -50,3 +53,28 @@ def test_a_longer_setting_is_kept(clock: Clock) -> None:
 
 def test_the_first_commit_is_due_at_once(clock: Clock) -> None:
     assert CommitPace(100).due_in_s(None) <= 0
+
+
+def waiting(*times_ms: int) -> Inbox:
+    inbox = Inbox()
+    if times_ms:
+        inbox.put([Record("t", 0, offset, at_ms, b"k", b"{}", ()) for offset, at_ms in enumerate(times_ms)])
+    return inbox
+
+
+@pytest.mark.parametrize(
+    ("decided", "responses", "follow_ups", "oldest_ms"),
+    [
+        (0, (), (), None),
+        (0, (20, 30), (10,), 20),
+        (5, (20, 30), (10,), 20),
+        (0, (), (10, 40), 10),
+        (5, (), (10, 40), None),
+    ],
+)
+def test_follow_ups_that_are_behind_make_larger_units_but_no_response_waits_for_them(
+    decided: int, responses: tuple[int, ...], follow_ups: tuple[int, ...], oldest_ms: int | None
+) -> None:
+    unit = Unit(0, 0)
+    unit.report.records = decided
+    assert oldest_undecided_ms(unit, waiting(*responses), waiting(*follow_ups)) == oldest_ms
