@@ -83,9 +83,21 @@ class Inbox:
             self._bytes += size
         self._records += len(records)
 
-    def take(self) -> Slice:
-        """Take out the first ones; there must be one."""
+    def take(self, until_ms: int | None = None) -> Slice | None:
+        """Take out the first ones, up to the first of a later record time than this; None where there are none."""
+        if not self._slices:
+            return None
         taken = self._slices.popleft()
+        count = None
+        if until_ms is not None:
+            count = next((at for at, record in enumerate(taken.records) if record.timestamp > until_ms), None)
+        if count is not None:
+            some, rest = taken.records[:count], taken.records[count:]
+            size = _size_bytes(some)
+            self._slices.appendleft(Slice(rest, taken.size_bytes - size))
+            if not some:
+                return None
+            taken = Slice(some, size)
         self._records -= len(taken.records)
         self._bytes -= taken.size_bytes
         return taken

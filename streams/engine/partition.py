@@ -27,6 +27,7 @@ from streams.engine.config import EngineConfig
 from streams.engine.decider import Decider
 from streams.engine.housekeeping import HOUSEKEEPING_INTERVAL_S, Housekeeping
 from streams.engine.inbox import Inbox
+from streams.engine.input_order import InputOrder
 from streams.engine.observer import CountsListener, EngineObserver, PartitionStatus
 from streams.engine.overdue import OVERDUE_INTERVAL_S, OverdueWatch
 from streams.engine.pace import oldest_undecided_ms
@@ -43,6 +44,8 @@ RETRY_MIN_S, RETRY_MAX_S = 0.2, 5.0
 """Pause before a partition is opened again after a failure; doubles up to the maximum."""
 NOTHING_COMMITTED = OffsetNote()
 ROWS_BETWEEN_YIELDS = 2_000
+RESPONSES_HELD_LOOK_S, FOLLOW_UPS_HELD_LOOK_S = 0.05, 0.5
+"""Between two looks whether an input still has to wait for the other, where no record of that comes."""
 
 
 class Partition:
@@ -76,9 +79,11 @@ class Partition:
         known = self.known = Committing(config, number, observer, listeners, shared.turn)
         """What is committed."""
         self._end = 0
-        """End of the input as seen when opening; the consumer knows better once it has fetched."""
+        self._follow_ups_end = 0
+        """Ends of the inputs as seen when opening. Of the responses' the consumer knows better once it has fetched."""
         self._inbox = Inbox()
         self._follow_up_inbox = Inbox()
+        self._order = InputOrder(number, self._inbox, self._follow_up_inbox, positions)
         self._overdue = OverdueWatch(known.responses, known.follow_ups, positions, config.now_us)
         self._housekeeping = Housekeeping(number, config.counts_retention_us)
         self._progress = Progress()
@@ -276,6 +281,7 @@ class Partition:
         note = NOTHING_COMMITTED if known.offset is None else OffsetNote.decode(known.metadata)
         responses = self._checked(self.known.responses, known, known.offset)
         known = await self._positions.committed(self.known.follow_ups)
+        self._follow_ups_end = known.end
         offset = note.follow_ups_offset if known.offset is None else known.offset
         return responses, self._checked(self.known.follow_ups, known, offset), note
 
@@ -300,6 +306,7 @@ class Partition:
         self._inbox.begin_at(self.known.offset)
         self._follow_up_inbox.begin_at(self.known.follow_ups_offset)
         self._positions.follow(self.number, self.known.follow_ups_offset, self)
+        self._order.begin(self._end, self._follow_ups_end)
         self._overdue.begin()
         for listener in (self._listener, self._case_listener):
             listener.partition_ready(self.number)
@@ -327,13 +334,17 @@ class Partition:
         decider = self._decider
         while not self._stopping:
             self._wake.clear()
+            responses = follow_ups = None
+            await self._order.look()
             if self._inbox and not decider.unit.full:
                 async with self._turn:
-                    decider.decide(self._inbox.take())
-                    self._shared.garbage.collect()
+                    if (responses := self._order.take_responses()) is not None:
+                        decider.decide(responses)
+                        self._shared.garbage.collect()
             if self._follow_up_inbox and not decider.unit.full:
                 async with self._turn:
-                    decider.decide_follow_ups(self._follow_up_inbox.take())
+                    if (follow_ups := self._order.take_follow_ups(decider.unit.stream_time_ms)) is not None:
+                        decider.decide_follow_ups(follow_ups)
             if await self._overdue.look(decider) and not decider.unit.full and not self._stopping:
                 async with self._turn:
                     self._overdue.decide(decider, self._inbox, self._follow_up_inbox)
@@ -342,7 +353,7 @@ class Partition:
             self._commit_when_due(decider)
             if self._commit is not None and self._commit.done():
                 await self._finish_commit()
-            if (self._inbox or self._follow_up_inbox) and not decider.unit.full:
+            if responses is not None or follow_ups is not None:
                 await asyncio.sleep(0)  # also where the lock is not contended
             else:
                 await self._wait(decider)
@@ -359,6 +370,9 @@ class Partition:
             timeout_s = min(HOUSEKEEPING_INTERVAL_S, OVERDUE_INTERVAL_S)
         else:
             timeout_s = max(self._commit_due_in_s(decider), 0)
+        if not decider.unit.full and (self._inbox or self._follow_up_inbox):  # one input waits for the other
+            held_s = RESPONSES_HELD_LOOK_S if self._inbox else FOLLOW_UPS_HELD_LOOK_S
+            timeout_s = held_s if timeout_s is None else min(timeout_s, held_s)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), timeout_s)
 

@@ -69,6 +69,42 @@ def test_all_that_comes_of_responses_and_follow_ups_equals_the_oracle(stage: Sta
     assert stage.committed(follow_ups=True) == {number: oracle.next_follow_up for number, oracle in oracles.items()}
 
 
+def test_a_backlog_of_both_inputs_is_decided_in_the_order_of_record_times(stage: Stage) -> None:
+    """From the beginning, as after a disaster: a contact is taken neither before its detection nor after the next
+    answer. Two seconds lie between any two records of a partition.
+    """
+    rng = random.Random(7)
+    end_ms = time.time_ns() // 1_000_000
+    sent: list[tuple[bool, Produced]] = []
+    for step in range(3_000):
+        at_ms = end_ms - (3_000 - step) * 2_000
+        customer = f"c-{rng.randrange(120)}"
+        if rng.random() < 0.3:
+            about = contact(customer, at_ms, at_ms, follow_up_id=f"f-{step}", action=rng.choice(("incentive", "other")))
+            sent.append((False, about))
+        else:
+            sent.append((True, answer(customer, rng.choice((3, 7, 7, 8, 9, 10)), at_ms)))
+    responses, follow_ups = ([each for is_one, each in sent if is_one == kind] for kind in (True, False))
+    oracles = {number: PartitionOracle(number, stage.oracle_config) for number in range(PARTITIONS)}
+    logs = {kind: as_logs(each, PARTITIONS) for kind, each in ((True, responses), (False, follow_ups))}
+    for number, oracle in oracles.items():
+        both = [(record.timestamp_ms, kind, record) for kind in (True, False) for record in logs[kind][number]]
+        for _, is_response, record in sorted(both, key=lambda each: each[0]):
+            (oracle.process if is_response else oracle.process_follow_up)(record)
+    outcomes = sum((oracle.follow_up_outcomes for oracle in oracles.values()), Counter())
+    assert min(outcomes[outcome] for outcome in ("matched", "feedback", "unknown_case")) > 10
+    with stage.worker() as worker:
+        worker.wait_ready()  # which makes the topics
+        assert worker.sigterm() == 0
+        stage.publish(responses)
+        stage.follow_up(follow_ups)
+        worker.start()
+        stage.wait_until_done(worker)
+        stage.wait_until_done(worker, follow_ups=True)
+        assert worker.sigterm() == 0
+    stage.assert_topics_and_offsets(oracles)
+
+
 # --- a story ---
 
 

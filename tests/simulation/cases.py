@@ -46,7 +46,9 @@ def case_of(seed: int, *, short: bool = False) -> Case:
         oracle = PartitionOracle(partition, config)
         for record in log:
             oracle.process(record)
-        sent += some_follow_ups(rng, oracle, rng.choice((0, 2, 4) if short else (0, 4, 12, 20)), NOW_MS, PARTITIONS)
+        # Some in between the responses, as far as record times tell.
+        for at_ms in (rng.choice(log).timestamp_ms if log else NOW_MS, NOW_MS):
+            sent += some_follow_ups(rng, oracle, rng.choice((0, 1, 3) if short else (0, 2, 6, 10)), at_ms, PARTITIONS)
     return Case(logs, as_logs(sent, PARTITIONS), config, limit)
 
 

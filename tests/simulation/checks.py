@@ -84,6 +84,9 @@ class Checks:
             oracle.process(case.logs[number][offset])
         else:
             assert offset == oracle.next_follow_up
+            waiting, at_ms = case.logs[number][oracle.next_offset :], case.follow_ups[number][offset].timestamp_ms
+            if waiting and at_ms > oracle.stream_time_ms:
+                assert at_ms < waiting[0].timestamp_ms, "a follow-up, and an earlier response was to come first"
             self._world.happened[f"follow-up {oracle.process_follow_up(case.follow_ups[number][offset])}"] += 1
 
     # --- stores -------------------------------------------------------------------------------------------------------

@@ -257,12 +257,16 @@ class _Reading:
         self._at = at
         self._committed = committed
         self.position = 0
+        self.has_valid_position = True
+        self.highwater: int | None = None
+        """The end, as the last fetch told it."""
 
     @property
     def end(self) -> int:
         return self._log.stable_end if self._committed else self._log.end
 
     def take(self, count: int) -> list[ConsumerRecord[bytes, bytes]]:
+        self.highwater = self._log.end
         records: list[ConsumerRecord[bytes, bytes]] = []
         while self.position < self.end and len(records) < count:
             entry = self._log.entries.get(self.position)
@@ -417,15 +421,29 @@ class _Driver(BatchConsumer.__mro__[1]):  # type: ignore[misc]
         assert at in self._reading, "not assigned"
         return self._reading[at].end
 
-    def read_to_end(self, at: TopicPartition) -> bool:
-        return at in self._reading and self._reading[at].position >= self._reading[at].end
-
     async def highwaters(self, *partitions: TopicPartition) -> dict[TopicPartition, int]:
         cluster = self._network.cluster
         return await self._connection.request("ends", lambda: {at: cluster.log(at).stable_end for at in partitions})
 
     async def earliest_offsets(self, *partitions: TopicPartition) -> dict[TopicPartition, int]:
         return await self._connection.request("beginnings", lambda: dict.fromkeys(partitions, 0))
+
+    # How far it has read is seen in `thread._ensure_consumer()._subscription.subscription.assignment.state_value(at)`
+
+    @property
+    def _subscription(self) -> Any:
+        return self
+
+    @property
+    def subscription(self) -> Any:
+        return self
+
+    @property
+    def assignment(self) -> Any:
+        return self
+
+    def state_value(self, at: TopicPartition) -> _Reading | None:
+        return self._reading.get(at)
 
     # A membership is confirmed by `thread.call_thread(thread._ensure_consumer()._coordinator._do_heartbeat)`
 
