@@ -33,7 +33,7 @@ from streams.engine.sizes import size_bytes
 from streams.engine.store import Store
 from streams.engine.unit import Produced, State, Unit
 from streams.rules.case import CaseChange
-from streams.rules.cases import Happening, ended
+from streams.rules.cases import NO_SLA, Happening, ended
 from streams.rules.counts import cells
 from streams.rules.decisions import (
     ANONYMOUS_FORGET_AFTER_MS,
@@ -183,7 +183,11 @@ class Decider:
         return decision.outcome
 
     def has_due(self, now_us: int) -> bool:
-        """Is there a case, as far as the store knows, that is due before this time (wall clock)?"""
+        """Is there a case, as far as the store knows, that is due before this time (wall clock)? Never while nobody is
+        told: then cases that opened with a time have none any more.
+        """
+        if self._config.rules.follow_up_sla_us == NO_SLA:
+            return False
         entry, _ = next(self._store.scan(DUE_PREFIX), (None, None))
         return entry is not None and entry < end_of_due(now_us)
 

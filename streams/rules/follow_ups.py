@@ -225,7 +225,7 @@ def decide_overdue(
     if case is None:
         return None
     due_us = case.awaits_contact_until
-    if due_us is None or due_us >= now_us:
+    if due_us is None or due_us >= now_us or config.follow_up_sla_us == cases.NO_SLA:
         return None
     after = msgspec.structs.replace(case, overdue=True)
     id_ = event_id(FOLLOW_UP_OVERDUE, survey_id, customer_id, case.first_response_id, case.first_revision)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import random
 from collections import Counter
@@ -129,3 +130,15 @@ def test_misplaced_records_are_warned_about_once_a_minute(
         assert len(caplog.records) == warnings, f"after {at_s} s"
     assert caplog.messages[0].startswith("2 records of nps.responses")
     assert caplog.messages[1].startswith("3 records"), "those since the last warning"
+
+
+@pytest.mark.parametrize(("sla_hours", "due"), [(72, True), (0, False)])
+def test_nobody_is_overdue_once_the_time_is_off_not_even_who_had_one(sla_hours: int, due: bool) -> None:
+    decided = partition()
+    answer = {"response_id": "r", "customer_id": "c", "survey_id": "s", "score": 7}
+    value = msgspec.json.encode({**answer, "responded_at": "2026-11-20T00:00:00Z"})
+    committed(decided, [Record(0, 0, b"c", value, MIDNIGHT_MS)])
+    decider = decided.decider
+    rules = msgspec.structs.replace(decider._config.rules, follow_up_sla_us=sla_hours * US_PER_DAY // 24)
+    decider._config = dataclasses.replace(decider._config, rules=rules)
+    assert decider.has_due((MIDNIGHT_MS + 4 * DAY_MS) * 1000) is due

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from schemas.events import FOLLOW_UP_OVERDUE, PASSIVE_DETECTED, SCORE_CHANGED, event_id
@@ -402,6 +403,9 @@ def test_overdue_is_said_once_and_only_of_whom_nobody_has_contacted() -> None:
     }
     assert counters(amounts(decision.case)) == {(7, "value_for_price", "none", "overdue"): 1}
     assert decide_overdue(CONFIG, CUSTOMER, "relational", decision.journey, due_us + US_PER_DAY) is None
+
+    off = msgspec.structs.replace(CONFIG, follow_up_sla_us=0)
+    assert decide_overdue(off, CUSTOMER, "relational", journey, due_us + US_PER_DAY) is None, "not wanted any more"
 
     contacted, _ = follow(journey, follow_up())
     assert decide_overdue(CONFIG, CUSTOMER, "relational", contacted, due_us + US_PER_DAY) is None

@@ -86,7 +86,7 @@ def test_a_first_passive_is_detected_with_every_field() -> None:
         "customer_since": None,
         "recommended_action": "follow_up_question",
         "follow_up_question": (
-            "Takk for svaret ditt. Hva er den ene tingen vi kan gjøre for at det blir en tier neste gang?"
+            "Takk for svaret ditt. Hva er den ene tingen vi kan gjøre for at det skal bli en tier neste gang?"
         ),
         "follow_up_due_at": "2026-11-04T12:00:00Z",
         "case_opened_at": "2026-11-01T12:00:00Z",
