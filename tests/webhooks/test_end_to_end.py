@@ -14,7 +14,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from standardwebhooks import Webhook
 
-from schemas.events import PASSIVE_DETECTED, PASSIVE_WITHDRAWN, SCORE_CHANGED
+from schemas.events import EVENT_TYPES, FOLLOW_UP_OVERDUE, PASSIVE_DETECTED, PASSIVE_WITHDRAWN, SCORE_CHANGED
 from schemas.topics import Topics
 from streams.broker import Broker, free_port
 from tests.security.commands import nps
@@ -129,8 +129,9 @@ def test_each_event_is_delivered_signed_and_in_order(scene: Scene) -> None:
     assert scene.receiver.url(scene.path("crm")) not in process.log()
 
 
-def test_the_three_topics_are_read_in_the_order_of_time(scene: Scene) -> None:
-    kinds = (PASSIVE_DETECTED, SCORE_CHANGED, PASSIVE_DETECTED, PASSIVE_WITHDRAWN)
+def test_all_topics_are_read_in_the_order_of_time(scene: Scene) -> None:
+    kinds = (PASSIVE_DETECTED, FOLLOW_UP_OVERDUE, SCORE_CHANGED, PASSIVE_WITHDRAWN)
+    assert set(kinds) == set(EVENT_TYPES)
     for number in range(12):
         for customer in CUSTOMERS:
             scene.publisher.send(customer, number, kinds[number % 4])
@@ -208,6 +209,30 @@ def test_endpoints_that_fail_in_every_way_hold_up_nobody(scene: Scene) -> None:
             taken = scene.receiver.came(scene.path(name))[before[name] :]
             assert numbers(taken) == {customer: [0, 1, 2] for customer in CUSTOMERS}
     assert len(scene.receiver.came(scene.path("crm"))) == before["crm"]
+
+
+def test_who_does_not_answer_for_long_enough_is_given_up_and_the_rest_follows(scene: Scene) -> None:
+    def away_for_one(request: Request, before: int) -> Answer:
+        return Answer(503 if request.data["number"] == 0 else 200)
+
+    scene.receiver.scripts[scene.path("crm")] = away_for_one
+    settings = scene.settings("crm", webhooks_retry_for_s="1")
+    with WebhooksProcess(settings, scene.folder / "webhooks.log") as process:
+        ids = scene.publisher.send_all(CUSTOMERS, 2)
+        until(lambda: process.status("/readyz") == 200 and process.delivered("crm") == len(CUSTOMERS))
+        until(lambda: scene.lag("crm") == 0)
+    taken = scene.receiver.taken(scene.path("crm"))
+    assert numbers(taken) == {customer: [1] for customer in CUSTOMERS}, "after the one before was given up"
+    letters = scene.dead_letters()
+    assert {letter["ce_id"] for letter in letters} == ids - {request.id for request in taken}
+    assert {letter["nps.webhook.cause"] for letter in letters} == {"http_503"}
+    for letter in letters:
+        tried = [each for each in scene.receiver.came(scene.path("crm")) if each.id == letter["ce_id"]]
+        assert len(tried) > 3
+
+    scene.receiver.scripts[scene.path("crm")] = always(Answer())
+    done = nps(settings, "webhooks", "replay", "crm", "--json")
+    assert json.loads(done.stdout) == {"found": len(letters), "delivered": len(letters), "refused": 0}, done.stderr
 
 
 def test_one_that_is_full_reads_no_further_and_loses_nothing(scene: Scene) -> None:
