@@ -107,7 +107,7 @@ class Scoreboard:
         """This worker now owns the partition; its rows follow."""
         state = self._partitions[partition]
         state.owned, state.ready = True, False
-        state.gathering = self._new_table()
+        state.gathering = self._new_table(own=True)
         self._changed_hands += 1
         if self._follower is not None:
             self._follower.leave(partition)
@@ -220,26 +220,32 @@ class Scoreboard:
         shape = (len(layout.series), len(self.windows), self.layout.counters)
         totals, own = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
         own_series = np.zeros(len(layout.series), dtype=np.bool_)
+        own_cells: dict[str, Ints] = {}
         for part, (there, here) in zip(parts, layout.places, strict=True):
             sums = part.table.sums[there]
             totals[here] += sums
             if part.counted_as_own:
                 own[here] += sums
                 own_series[here] = True
+                for survey_id, cells in part.table.cell_sums():
+                    own_cells[survey_id] = own_cells[survey_id] + cells if survey_id in own_cells else cells.copy()
             await asyncio.sleep(0)
-        for array in (totals, own, own_series):
+        for array in (totals, own, own_series, *own_cells.values()):
             array.setflags(write=False)
         own_partitions = tuple(number for number, part in enumerate(parts) if part.counted_as_own)
-        return Snapshot(as_of_us, complete, self.windows, layout.series, totals, own, own_series, own_partitions)
+        return Snapshot(
+            as_of_us, complete, self.windows, layout.series, totals, own, own_series, own_partitions, own_cells
+        )
 
     def _is_known(self, number: int, state: _Partition) -> bool:
         if state.owned:
             return state.ready
         return self._follower is not None and state.gathering is None and self._follower.is_current(number)
 
-    def _new_table(self) -> CountsTable:
+    def _new_table(self, *, own: bool = False) -> CountsTable:
         if self.layout is CASES:
-            return CountsTable([window_days(window) * HOURS_A_DAY for window in self.windows], CASES)
+            # By cell only what metrics tell: this worker's own.
+            return CountsTable([window_days(window) * HOURS_A_DAY for window in self.windows], CASES, by_cell=own)
         return CountsTable([window.hours for window in self.windows])
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,8 @@ class Snapshot:
     """[series]: the worker's own partitions have rows of it."""
     own_partitions: tuple[int, ...] = ()
     """Those that `own` is the sum over."""
+    own_cells: Mapping[str, Ints] = field(default_factory=dict)
+    """Of cases: survey → [window, cell] of the segment `all`, over the same partitions."""
 
     @property
     def responses(self) -> Ints:

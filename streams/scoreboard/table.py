@@ -28,6 +28,7 @@ from schemas.times import parse_day
 from streams.engine.formats import CASE_COUNTS, COUNTS, Format
 from streams.rules.case_counts import CASE_CELLS, CASE_COUNTERS
 from streams.rules.counts import COUNTERS, HOURS_A_DAY
+from streams.rules.segments import ALL
 
 Ints: TypeAlias = NDArray[np.int64]
 
@@ -52,7 +53,9 @@ class Layout(NamedTuple):
 
 RESPONSES: Final = Layout(COUNTS, COUNTERS, COUNTERS)
 CASES: Final = Layout(CASE_COUNTS, CASE_CELLS, CASE_COUNTERS)
-"""Cases have no hour: all are at the first one of their day. Scores, reasons and actions are added up."""
+"""Cases have no hour: all are at the first one of their day. Scores, reasons and actions are added up, but for
+everybody's cases where a table is told to keep them apart (`by_cell`).
+"""
 
 
 class _Change(NamedTuple):
@@ -67,7 +70,8 @@ class _Change(NamedTuple):
 class CountsTable:
     """The rows of one partition, as far back as the longest window needs, and their sums over each window."""
 
-    def __init__(self, window_hours: Sequence[int], layout: Layout = RESPONSES) -> None:
+    def __init__(self, window_hours: Sequence[int], layout: Layout = RESPONSES, *, by_cell: bool = False) -> None:
+        """`by_cell` has every cell of the segment `all` summed on its own, too."""
         self._layout = layout
         self._window_hours: Ints = np.array(window_hours, dtype=np.int64)
         self._days_kept = -(-max(window_hours) // HOURS_A_DAY) + _SLACK_DAYS
@@ -78,6 +82,11 @@ class CountsTable:
         self._newest_day = -sys.maxsize
         self._hour: int | None = None
         self._sums: Ints = np.zeros((0, len(window_hours), layout.counters), dtype=np.int64)
+        self._by_cell = by_cell
+        self._cell_sums: Ints = np.zeros((0, len(window_hours), layout.cells_an_hour), dtype=np.int64)
+        self._cell_place_of: dict[int, int] = {}
+        """Series of `all` → place in `_cell_sums`."""
+        self._free_cell_places: list[int] = []
         self._series_of: dict[bytes, int] = {}
         self._prefixes: list[bytes] = []
         self._names: list[tuple[str, str] | None] = []
@@ -133,6 +142,18 @@ class CountsTable:
         """[series, window, counter], at the clock hour of the last `advance`."""
         return self._sums
 
+    @property
+    def by_cell_sums(self) -> Ints:
+        """[place, window, cell] of the segment `all` of each survey; empty unless told to keep them."""
+        return self._cell_sums
+
+    def cell_sums(self) -> Iterator[tuple[str, Ints]]:
+        """Yield each survey that has rows of `all`, and [window, cell] of it."""
+        for series, place in self._cell_place_of.items():
+            name = self._names[series]
+            assert name is not None
+            yield name[0], self._cell_sums[place]
+
     def advance(self, hour: int) -> Iterator[None]:
         """Move to the clock hour (hours since the epoch) and count the rows up to the last `cut`, slice by slice.
 
@@ -149,13 +170,13 @@ class CountsTable:
         days = np.array(sorted(self._days), dtype=np.int64)
         hours = days[:, None] * HOURS_A_DAY + np.arange(HOURS_A_DAY)
         moved = self._weights(hours, hour) - self._weights(hours, self._hour)
-        sums = self._sums.copy()
+        sums, cell_sums = self._sums.copy(), self._cell_sums.copy()
         for day in days[moved.any(axis=(1, 2))].tolist():
             changes = (_Change(series, day, stored, 1) for series, stored in self._days[day].items())
             while some := list(islice(changes, SLICE_ROWS)):
-                self._add(sums, some, self._hour, hour)
+                self._add(sums, cell_sums, some, self._hour, hour)
                 yield
-        self._sums = sums
+        self._sums, self._cell_sums = sums, cell_sums
         self._hour = hour
         self.revision += 1
 
@@ -165,11 +186,9 @@ class CountsTable:
         for _ in range(min(SLICE_ROWS, len(self._draining))):
             key, stored = self._draining.popitem()
             self._replace(key, stored, oldest_day, changes)
-        missing = len(self._names) - len(self._sums)
-        if missing > 0:
-            room = max(64, missing, len(self._sums) // 2)
-            self._sums = np.concatenate((self._sums, np.zeros((room, *self._sums.shape[1:]), dtype=np.int64)))
-        self._add(self._sums, changes, None, hour)
+        self._sums = _with_room(self._sums, len(self._names), at_least=64)
+        self._cell_sums = _with_room(self._cell_sums, self._cell_places, at_least=1)
+        self._add(self._sums, self._cell_sums, changes, None, hour)
         self.revision += 1
 
     def _replace(self, key: bytes, stored: bytes | None, oldest_day: int, changes: list[_Change]) -> None:
@@ -224,6 +243,10 @@ class CountsTable:
         self._names[series] = (survey_id, segment)
         self._prefixes[series] = key[:-_DAY_BYTES]
         self._series_of[self._prefixes[series]] = series
+        if self._by_cell and segment == ALL:
+            self._cell_place_of[series] = (
+                self._free_cell_places.pop() if self._free_cell_places else len(self._cell_place_of)
+            )
         self.series_revision += 1
         return series
 
@@ -233,6 +256,8 @@ class CountsTable:
             del self._series_of[self._prefixes[series]]
             self._names[series] = None
             self._free.append(series)
+            if series in self._cell_place_of:
+                self._free_cell_places.append(self._cell_place_of.pop(series))
             self.series_revision += 1
 
     def _oldest_day_kept(self, hour: int) -> int:
@@ -257,7 +282,11 @@ class CountsTable:
         age = now - hours
         return ((age >= 0)[..., None] & (age[..., None] < self._window_hours)).astype(np.int64)
 
-    def _add(self, sums: Ints, changes: Sequence[_Change], before: int | None, after: int) -> None:
+    @property
+    def _cell_places(self) -> int:
+        return len(self._cell_place_of) + len(self._free_cell_places)
+
+    def _add(self, sums: Ints, cell_sums: Ints, changes: Sequence[_Change], before: int | None, after: int) -> None:
         """Add the changes' cells to the sums: by how much their weights at `after` differ from those at `before`."""
         if not changes:
             return
@@ -277,8 +306,29 @@ class CountsTable:
         hours = day * HOURS_A_DAY + cell // cells_an_hour
         weights = self._weights(hours, after) - self._weights(hours, before)
         amount = np.array(amounts, dtype=np.int64) * sign
-        flat = sums.reshape(-1)  # a view: sums are contiguous
-        place = series * (len(self._window_hours) * counters) + cell % cells_an_hour % counters
-        for window in range(len(self._window_hours)):
-            counted = weights[:, window].nonzero()[0]
-            np.add.at(flat, place[counted] + window * counters, amount[counted] * weights[counted, window])
+        cell %= cells_an_hour
+        _add_at(sums, series, cell % counters, amount, weights)
+        if self._cell_place_of:
+            place_of_row = [self._cell_place_of.get(change.series, -1) for change in changes]
+            place = np.repeat(np.array(place_of_row, dtype=np.int64), lengths)
+            apart = (place >= 0).nonzero()[0]
+            _add_at(cell_sums, place[apart], cell[apart], amount[apart], weights[apart])
+
+
+def _add_at(sums: Ints, place: Ints, counter: Ints, amount: Ints, weights: Ints) -> None:
+    """Add each amount to [place, window, counter], in every window by its weight there, [amount, window]."""
+    _, windows, counters = sums.shape
+    flat = sums.reshape(-1)  # a view: sums are contiguous
+    first = place * (windows * counters) + counter
+    for window in range(windows):
+        counted = weights[:, window].nonzero()[0]
+        np.add.at(flat, first[counted] + window * counters, amount[counted] * weights[counted, window])
+
+
+def _with_room(sums: Ints, places: int, at_least: int) -> Ints:
+    """The same sums, with room for so many places, and more where it has to grow."""
+    missing = places - len(sums)
+    if missing <= 0:
+        return sums
+    room = max(at_least, missing, len(sums) // 2)
+    return np.concatenate((sums, np.zeros((room, *sums.shape[1:]), dtype=np.int64)))

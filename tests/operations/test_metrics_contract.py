@@ -57,7 +57,9 @@ CONTRACT: dict[str, tuple[str, tuple[str, ...]]] = {
     "nps_state_bytes": ("gauge", ("partition",)),
     "nps_state_disk_free_bytes": ("gauge", ()),
     "nps_state_disk_size_bytes": ("gauge", ()),
+    "nps_window_case_groups": ("gauge", ("action", "reason", "score", "state", "survey", "window")),
     "nps_window_cases": ("gauge", ("segment", "state", "survey", "window")),
+    "nps_window_conversion_seconds": ("gauge", ("action", "reason", "score", "survey", "window")),
     "nps_window_partitions": ("gauge", ("partition",)),
     "nps_window_responses": ("gauge", ("category", "segment", "survey", "window")),
 }
