@@ -21,15 +21,27 @@ from deploy.grafana.cases import (
     overdue_share,
     still_open,
 )
+from deploy.grafana.follow_up_looks import (
+    CONTACT_STEPS,
+    CONVERSION_COLOURS,
+    CONVERSION_STEPS,
+    COVERAGE_COLOURS,
+    COVERAGE_STEPS,
+    NO_CASE,
+    NONE_DUE,
+    NONE_STEPS,
+    NOT_SCRAPED,
+    OVERDUE_COLOURS,
+    OVERDUE_STEPS,
+    SAMPLE_STEPS,
+    SOME_STEPS,
+    WAITING_STEPS,
+)
+from deploy.grafana.follow_up_tables import by_group, by_segment
 from deploy.grafana.panels import (
-    GREEN,
-    RED,
-    YELLOW,
     AnyPanel,
     Query,
-    Steps,
     add_row,
-    columns,
     fixed,
     gauges,
     lines,
@@ -45,23 +57,6 @@ UID: Final = "nps-follow-up"
 SURVEY: Final = f'{DEPLOYMENT}, survey="$survey"'
 CHOSEN: Final = f'{SURVEY}, segment=~"$segment", window="$window"'
 ALL_WINDOWS: Final = f'{SURVEY}, segment=~"$segment"'
-COMPARED: Final = f'{SURVEY}, segment=~"$dimension=[^+]*", window="$window"'
-
-COVERAGE_STEPS: Final[Steps] = ((None, RED), (0.5, YELLOW), (0.8, GREEN))
-COVERAGE_COLOURS: Final = "Red below a half, green from 80 %."
-OVERDUE_STEPS: Final[Steps] = ((None, GREEN), (0.1, YELLOW), (0.25, RED))
-OVERDUE_COLOURS: Final = "Yellow from 10 %, red from 25 %."
-CONVERSION_STEPS: Final[Steps] = ((None, RED), (0.05, YELLOW), (0.15, GREEN))
-CONVERSION_COLOURS: Final = "Yellow from 5 %, green from 15 %."
-SAMPLE_STEPS: Final[Steps] = ((None, RED), (SMALL_SAMPLE_RESPONSES, YELLOW), (400, GREEN))
-SOME_STEPS: Final[Steps] = ((None, "text"), (1, GREEN))
-WAITING_STEPS: Final[Steps] = ((None, GREEN), (1, YELLOW))
-NONE_STEPS: Final[Steps] = ((None, GREEN), (1, RED))
-CONTACT_STEPS: Final[Steps] = ((None, GREEN), (24 * 3600, YELLOW), (72 * 3600, RED))
-
-NO_CASE: Final = "No case opened in this window, or a partition is changing hands"
-NONE_DUE: Final = "No case was contacted in time or overdue in this window, or a partition is changing hands"
-NOT_SCRAPED: Final = "Nothing is scraped from the workers"
 
 COLOURS: Final = {"converted": "#2F7D4F", "open": "#5B8DB8", "left": "#C4473A", "withdrawn": "#9AA0A6"}
 
@@ -166,8 +161,8 @@ def _now() -> list[AnyPanel]:
             Query(conversion(CHOSEN, "segment"), "converted"),
             title="Conversion",
             description="Cases whose customer became a promoter, out of those not withdrawn. Young cases have had less "
-            "time. By reason and action: `nps conversions --by reason,action`, or `/v1/conversions`, which also has "
-            f"7 against 8, days to convert, and cases that have all had 90 days. {CONVERSION_COLOURS}",
+            "time; of cases that have all had 90 days: `nps conversions`, or `/v1/conversions`. By reason, action and "
+            f"score: below. {CONVERSION_COLOURS}",
             unit="percentunit",
             decimals=1,
             steps=CONVERSION_STEPS,
@@ -273,7 +268,6 @@ def _windows() -> list[AnyPanel]:
 
 def _came_in() -> list[AnyPanel]:
     """What the CRM sent in the time range, and what that was about."""
-    found, converted = "nps_passive_detected_reasons_total", "nps_passive_converted_total"
     outcomes = lines(
         Query(f"3600 * sum by (outcome) (rate(nps_follow_ups_total{{{DEPLOYMENT}}}[$__rate_interval]))", "{{outcome}}"),
         title="Follow-ups over time, by outcome",
@@ -308,7 +302,7 @@ def _came_in() -> list[AnyPanel]:
             decimals=0,
             steps=SOME_STEPS,
             no_value=NOT_SCRAPED,
-            width=9,
+            width=10,
             height=6,
         ),
         number(
@@ -319,7 +313,7 @@ def _came_in() -> list[AnyPanel]:
             decimals=0,
             steps=NONE_STEPS,
             no_value=NOT_SCRAPED,
-            width=3,
+            width=4,
             height=6,
         ),
         number(
@@ -331,63 +325,11 @@ def _came_in() -> list[AnyPanel]:
             decimals=1,
             steps=CONTACT_STEPS,
             no_value="No first contact in this time range",
-            width=6,
+            width=10,
             height=6,
         ),
-        gauges(
-            Query(f"{_increase(converted, 'score')} / ({_increase(found, 'score')} > 0)", "from {{score}}"),
-            title="7 against 8",
-            description="Conversions per passive found, both in the time range: no cohort, for who converts now was "
-            "found earlier. Cohorts by score: `nps conversions --by score`, or `/v1/conversions?by=score`. "
-            f"{CONVERSION_COLOURS}",
-            unit="percentunit",
-            decimals=1,
-            steps=CONVERSION_STEPS,
-            no_value="No passives found in this time range",
-            width=6,
-            height=6,
-        ).min(0),
         outcomes.min(0),
         slow.min(0),
-    ]
-
-
-def _segments() -> list[AnyPanel]:
-    def look(steps: Steps, decimals: int = 0, unit: str = "percentunit") -> list[models.DynamicConfigValue]:
-        thresholds = {"mode": "absolute", "steps": [{"value": value, "color": colour} for value, colour in steps]}
-        cell = option("custom.cellOptions", {"type": "color-text"})
-        return [option("unit", unit), option("decimals", decimals), option("thresholds", thresholds), cell]
-
-    return [
-        columns(
-            {
-                "cases": cases(COMPARED, "segment"),
-                "contacted": contact_share(COMPARED, "segment"),
-                "in time": contact_share(COMPARED, "segment", IN_TIME),
-                "overdue": overdue_share(COMPARED, "segment"),
-                "conversion": conversion(COMPARED, "segment"),
-                "from": conversion_bound(COMPARED, "segment", "-"),
-                "to": conversion_bound(COMPARED, "segment", "+"),
-            },
-            key="segment",
-            sorted_by="cases",
-            looks={
-                "cases": look(SAMPLE_STEPS, unit="none"),
-                "contacted": look(COVERAGE_STEPS),
-                "in time": look(COVERAGE_STEPS),
-                "overdue": look(OVERDUE_STEPS),
-                "conversion": look(CONVERSION_STEPS, 1),
-            },
-            title="Follow-up by segment, in the chosen window",
-            description="Cases, coverage, overdue share, and conversion with its 95 % interval. Conversion: red below "
-            f"5 %, green from 15 %. Cases: red below {SMALL_SAMPLE_RESPONSES}, green from 400.",
-            unit="percentunit",
-            decimals=1,
-            steps=CONVERSION_STEPS,
-            no_value=NO_CASE,
-            width=24,
-            height=12,
-        )
     ]
 
 
@@ -408,6 +350,7 @@ def dashboard() -> models.Dashboard:
         [*_now(), *_trend(), *_windows()],
         repeat="segment",
     )
+    add_row(built, "Everybody of $survey by reason, action and score, cases opened in the last $window", by_group())
     add_row(built, "What the CRM reports, of all surveys", _came_in())
-    add_row(built, "Segments of $survey", _segments())
+    add_row(built, "Segments of $survey", by_segment())
     return built.build()

@@ -305,7 +305,8 @@ def _table(figure: Figure, box: list[float], panel: Json, answers: Sequence[Answ
     if "groupingToMatrix" in transformations:
         _matrix(figure, box, panel, answers[0], transformations)
     else:
-        _columns(figure, box, panel, answers)
+        order = transformations["organize"]["indexByName"]
+        _columns(figure, box, panel, answers, key=min(order, key=order.__getitem__))
 
 
 def _matrix(figure: Figure, box: list[float], panel: Json, answer: Answer, transformations: Json) -> None:
@@ -333,12 +334,12 @@ def _matrix(figure: Figure, box: list[float], panel: Json, answer: Answer, trans
                 axes.text(*centre, look.text(value), ha="center", va="center", color="white", weight="bold")
 
 
-def _columns(figure: Figure, box: list[float], panel: Json, answers: Sequence[Answer]) -> None:
+def _columns(figure: Figure, box: list[float], panel: Json, answers: Sequence[Answer], key: str) -> None:
     axes = _axes(figure, box)
     table: dict[str, dict[str, float]] = {}
     for answer in answers:
         for series in answer.series:
-            table.setdefault(series.labels["segment"], {})[answer.legend] = series.value
+            table.setdefault(series.labels[key], {})[answer.legend] = series.value
     by = panel["options"]["sortBy"][0]["displayName"]
     names = [answer.legend for answer in answers]
     _bare(axes)

@@ -209,7 +209,10 @@ def test_rates_take_the_interval_that_grafana_works_out(uid: str) -> None:
         assert query.promql.count("increase(") == query.promql.count("[$__range]"), query
 
 
-COUNTED = ("nps_window_responses", "nps_window_cases", "nps_open_cases")
+COUNTED = (
+    *("nps_window_responses", "nps_window_cases", "nps_open_cases"),
+    *("nps_window_case_groups", "nps_window_conversion_seconds"),
+)
 SCORES = [
     query
     for dashboard in ALL.values()
@@ -218,6 +221,7 @@ SCORES = [
 ]
 STATES = {"cases": 9, "contacted": 4, "contacted_in_time": 3, "overdue": 2, "converted": 2, "left": 1, "withdrawn": 1}
 """Of cases, so that every panel has something to show."""
+GROUP = 'job="j", namespace="n", survey="s", window="30d", score="7", reason="indifferent", action="none"'
 
 
 @pytest.mark.parametrize(
@@ -247,6 +251,11 @@ def test_scores_and_cases_are_shown_only_while_every_partition_is_counted_once(
                 for state, count in STATES.items()
                 for segment in segments
             ),
+            *(
+                (f'nps_window_case_groups{{{GROUP},instance="{worker}",state="{state}"}}', STATES[state])
+                for state in ("cases", "contacted", "converted", "withdrawn")
+            ),
+            (f'nps_window_conversion_seconds{{{GROUP},instance="{worker}"}}', 86_400),
             (f'nps_open_cases{{job="j",namespace="n",instance="{worker}",survey="s"}}', 1),
         )
     ]

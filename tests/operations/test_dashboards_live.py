@@ -7,7 +7,7 @@ import random
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,22 +17,21 @@ from PIL import Image
 
 from streams.broker import Broker
 from tests.operations.dashboard_drawing import Answer, draw
+from tests.support.case_figures import DAY_US, SURVEY, expected_cases, expected_groups, groups_of, states_of
 from tests.support.corpus import as_logs, corpus
 from tests.support.dashboards import PanelQuery, dashboards, queries
 from tests.support.follow_ups import passives, some_follow_ups
 from tests.support.oracle import PartitionOracle, total_counts
-from tests.support.oracle_reading import time_text
 from tests.support.oracle_scores import score_rows
 from tests.support.prometheus_binaries import Binaries
 from tests.support.prometheus_server import PrometheusServer, Series, scraping
 from tests.support.stage import PARTITIONS, WINDOWS, now_us, stage_for, within
 
-SURVEY, WINDOW = "relational", "30d"
+WINDOW = "30d"
 INTERVAL_S = 1.0
 RECORDS, PASSIVES = 1_500, 80
 FOLLOW_UPS = 100
 """To each partition."""
-DAY_US = 86_400_000_000
 Z = 1.959964
 
 QUERIES = [(uid, query) for uid, dashboard in dashboards().items() for query in queries(dashboard)]
@@ -110,6 +109,7 @@ def scene(broker: Broker, prometheus: Binaries, tmp_path_factory: pytest.TempPat
                     ("sum(nps_follow_ups_total)", len(followed_up)),
                     ("sum(nps_follow_up_contact_seconds_count)", sum(len(oracle.contacts_us) for oracle in oracles)),
                     (f'sum(nps_window_cases{{{of_all}, state="contacted"}})', contacted),
+                    ('sum(nps_window_case_groups{window="400d", state="contacted"})', contacted),
                     ("sum(nps_consumer_lag_records)", 0),
                     ("count(nps_window_partitions)", PARTITIONS),
                     ('sum(nps_window_responses{segment="all", window="400d"})', counted),
@@ -147,19 +147,6 @@ def scene(broker: Broker, prometheus: Binaries, tmp_path_factory: pytest.TempPat
                 worker.sigkill()
             todays = [int(at_s * 1_000_000 // DAY_US) for at_s in (began_s, ended_s)]
             yield Scene(server, began_s, ended_s, oracles, [before, after], todays)
-
-
-def states_of(
-    oracles: Iterable[PartitionOracle], survey: str | None, segment: str, window: str, today: int
-) -> Counter[str]:
-    """The cases that opened in a window, by state; of all surveys with None."""
-    first, last = (time_text(day * DAY_US)[:10] for day in (today - WINDOWS[window] // 24 + 1, today))
-    counted: Counter[str] = Counter()
-    for oracle in oracles:
-        for (of_survey, of_segment, day, *_), states in oracle.case_counts().items():
-            if survey in (None, of_survey) and segment == of_segment and first <= day <= last:
-                counted.update(states)
-    return counted
 
 
 @pytest.mark.parametrize(
@@ -297,16 +284,22 @@ def test_the_figures_of_cases_are_those_of_the_oracle(scene: Scene, segment: str
         assert (conversion - bound) ** 2 == pytest.approx(Z**2 * bound * (1 - bound) / standing, abs=1e-6)
 
 
-def expected_cases(states: Counter[str]) -> dict[str, list[float]]:
-    assert states["cases"] > 5
-    standing = states["cases"] - states["withdrawn"]
-    ends = [states[name] for name in ("converted", "left", "withdrawn")]
-    return {
-        "cases": [states["cases"]],
-        "coverage": [min(states[name] / standing, 1) for name in ("contacted", "contacted_in_time")],
-        "conversion": [states["converted"] / standing],
-        "became": [states["cases"] - sum(ends), *ends],
+@pytest.mark.parametrize("window", ["30d", "400d"])
+@pytest.mark.parametrize(
+    ("dimension", "title"),
+    [("score", "7 against 8"), ("reason", "Conversion by reason"), ("action", "Conversion by action")],
+)
+def test_the_cases_of_a_group_are_those_of_the_oracle(scene: Scene, dimension: str, title: str, window: str) -> None:
+    shown = {
+        query.legend: {each.labels[dimension]: each.value for each in scene.ask(query, window=window)}
+        for query in of_panel(title)
     }
+    expected = [expected_groups(groups_of(scene.oracles, dimension, window, today)) for today in scene.todays]
+    assert any(all(shown[name] == pytest.approx(each[name]) for name in each) for each in expected), (shown, expected)
+    assert len(shown["conversion"]) > 1
+    assert any(shown["days"].values())
+    for group, share in shown["conversion"].items():
+        assert 0 <= shown["from"][group] <= share <= shown["to"][group] <= 1
 
 
 def test_open_cases_are_those_that_have_not_ended(scene: Scene) -> None:
