@@ -197,6 +197,21 @@ def test_memory_follows_the_surveys_that_are_there() -> None:
     assert len(table.by_cell_sums) <= 16
 
 
+def test_a_change_of_the_day_that_is_abandoned_is_made_once() -> None:
+    table = CountsTable([24, 2 * 24, 3 * 24], CASES, by_cell=True)
+    table.put([(counts_key("s", "all", TODAY - age), CASE_COUNTS.encode({0: 10**age})) for age in range(3)])
+    table.cut()
+    for _ in table.advance(TODAY * 24 + 23):
+        pass
+    abandoned = table.advance(TODAY * 24 + 47)
+    next(abandoned)
+    abandoned.close()
+    assert [cells[:, 0].tolist() for _, cells in table.cell_sums()] == [[1, 11, 111]]
+    for _ in table.advance(TODAY * 24 + 47):
+        pass
+    assert [cells[:, 0].tolist() for _, cells in table.cell_sums()] == [[0, 1, 11]]
+
+
 async def test_a_scrape_of_every_group_does_not_hold_the_loop() -> None:
     """10 surveys, 4 windows, and none of the 84 groups is empty: the bound."""
     worker = Worker()
