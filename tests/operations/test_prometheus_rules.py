@@ -16,10 +16,13 @@ from schemas.keys import counts_key
 from schemas.times import US_PER_HOUR
 from streams.engine.formats import CASE_COUNTS, COUNTS
 from streams.engine.observer import PartitionStatus
+from streams.intake.metrics import Metrics as IntakeMetrics
 from streams.metrics import Metrics
 from streams.rules.windows import parse_windows
 from streams.scoreboard import table
 from streams.scoreboard.board import Scoreboard
+from streams.webhooks.metrics import EndpointState
+from streams.webhooks.metrics import Metrics as WebhookMetrics
 from tests.support.prometheus_binaries import Binaries
 from tests.support.prometheus_server import RULES
 
@@ -37,8 +40,8 @@ DAY = 20_779
 
 
 def test_there_are_rules_and_unit_tests() -> None:
-    assert {"recording.yml", "alerts.yml"} <= set(RULES_OF)
-    assert len(ALERTS) >= 11
+    assert {"recording.yml", "alerts.yml", "crm.yml"} <= set(RULES_OF)
+    assert len(ALERTS) >= 18
     assert "nps:score" in RECORDED
     names = [rule.get("alert") or rule["record"] for rules in RULES_OF.values() for rule in rules]
     assert len(names) == len(set(names))
@@ -122,6 +125,13 @@ def test_every_recorded_series_is_looked_at(record: str) -> None:
 
 
 @pytest.mark.parametrize("alert", ALERTS)
+def test_jobs_that_rules_ask_for_are_scraped(alert: str) -> None:
+    scraped = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
+    asked = set(re.findall(r'\bjob="([^"]+)"', ALERTS[alert]["expr"]))
+    assert asked <= {each["job_name"] for each in scraped}
+
+
+@pytest.mark.parametrize("alert", ALERTS)
 def test_an_alert_says_what_is_wrong_how_urgent_it_is_and_where_to_read_on(alert: str) -> None:
     rule = ALERTS[alert]
     assert rule["labels"]["severity"] in ("page", "ticket")
@@ -148,7 +158,7 @@ class Engine:
 
 @pytest.fixture
 async def exported(tmp_path: Path) -> dict[str, list[dict[str, str]]]:
-    """Labels of each sample that a worker exports, by name."""
+    """Labels of each sample that a worker, webhooks and the intake export, by name."""
     board = Scoreboard(parse_windows("1d,7d", 400), 1, lambda: (DAY * 24 + 12) * US_PER_HOUR)
     cases = Scoreboard(board.windows, 1, lambda: (DAY * 24 + 12) * US_PER_HOUR, table.CASES)
     metrics = Metrics(CollectorRegistry(), board, cases, "1", tmp_path)
@@ -157,10 +167,14 @@ async def exported(tmp_path: Path) -> dict[str, list[dict[str, str]]]:
         each.partition_opening(0)
         each.partition_rows(0, [(counts_key("s", "all", DAY), counted.encode({0: 1}))])
         each.partition_ready(0)
+    webhooks = WebhookMetrics(CollectorRegistry(), "1")
+    webhooks.endpoint("crm")
+    webhooks.attach(lambda: [EndpointState("crm", 0, 0, False)])
     found: dict[str, list[dict[str, str]]] = {}
-    for family in text_string_to_metric_families((await metrics.render(""))[0].decode()):
-        for sample in family.samples:
-            found.setdefault(sample.name, []).append(sample.labels)
+    for process in (metrics, webhooks, IntakeMetrics(CollectorRegistry(), "1")):
+        for family in text_string_to_metric_families((await process.render(""))[0].decode()):
+            for sample in family.samples:
+                found.setdefault(sample.name, []).append(sample.labels)
     return found
 
 
