@@ -165,7 +165,7 @@ class ScoreChanged(_EventWithSegments):
     follow_up_id: ResponseId | None
     """The follow-up that was the last contact."""
     follow_up_action: Action | None
-    """What was done last."""
+    """The action of the newest follow-up, whatever its status: it may be another one than `follow_up_id`."""
     reason: ReasonGiven | None
     """Why the customer was passive: as given, else as learned."""
 

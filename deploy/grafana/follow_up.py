@@ -90,8 +90,8 @@ def _waiting() -> list[AnyPanel]:
         number(
             Query(open_now(SURVEY), "open"),
             title="Open cases of $survey",
-            description="Passive customers whose case has not ended, whenever it opened. Each is somebody to stay in "
-            "touch with. Yellow where there are any.",
+            description="Passive customers whose case has not ended, of those opened while counts are kept (400 days "
+            "unless set otherwise). Each is somebody to stay in touch with. Yellow where there are any.",
             unit="none",
             decimals=0,
             steps=WAITING_STEPS,

@@ -122,7 +122,7 @@ def _health() -> list[AnyPanel]:
                 "dead letters",
             ),
             title="Dead letters",
-            description="Out of all records read in the time range. Orange from 1 %, red from 5 %: a publisher sends "
+            description="Out of all responses read in the time range. Orange from 1 %, red from 5 %: a publisher sends "
             "what nobody can count. "
             "Alert: NpsDeadLetterRate.",
             unit="percentunit",
@@ -178,8 +178,9 @@ def _throughput() -> list[AnyPanel]:
         lines(
             Query(_rate("nps_dead_letters_total", "reason"), "{{reason}}"),
             title="Dead letters, by reason",
-            description="Records per second that are no valid response. Orange from 1 an hour: `nps dead-letters list` "
-            "shows them, and who sent them.",
+            description="Records of both inputs per second that are no valid ones. Orange from 1 an hour: "
+            "`nps dead-letters list` shows those of responses and where they came from, with `--follow-ups` those of "
+            "follow-ups (`unknown_case` is theirs alone). Alerts: NpsDeadLetterRate, NpsFollowUpsDeadLetterRate.",
             unit="suffix: /s",
             steps=RARE_STEPS,
             stacked=StackingMode.NORMAL,
@@ -212,7 +213,7 @@ def _latency() -> list[AnyPanel]:
             *quantiles("nps_end_to_end_seconds", 0.5, 0.95, 0.99),
             title="From record to commit",
             description="End to end: from a record's timestamp to the commit that makes its counts and events visible. "
-            "Dashed: 1 s, and 30 s, where lag begins to wake somebody.",
+            "Dashed: 1 s, and 30 s, from where lag is orange. NpsLagGrowing wakes somebody from 5 min on, if it grows.",
             unit="s",
             steps=((None, GREEN), (1, YELLOW), (30, ORANGE)),
             limits=True,
@@ -260,13 +261,13 @@ def _latency() -> list[AnyPanel]:
     ]
 
 
-def _kafka() -> list[AnyPanel]:
+def _lag(metric: str, title: str, in_seconds: str, in_records: str) -> list[AnyPanel]:
+    """Two panels of an input's lag; the latter two are their descriptions."""
     return [
         lines(
-            Query(f"max by (partition) (nps_consumer_lag_seconds{WORKERS})", "{{partition}}"),
-            title="Lag in seconds, by partition",
-            description="Age of the oldest response that is not yet committed. One partition alone: a hot key or a "
-            "stuck transaction; all of them: too few workers, or Kafka is slow. Dashed: 30 s and 5 min.",
+            Query(f"max by (partition) ({metric}_seconds{WORKERS})", "{{partition}}"),
+            title=f"{title} in seconds, by partition",
+            description=in_seconds,
             unit="s",
             steps=LAG_STEPS,
             limits=True,
@@ -275,15 +276,34 @@ def _kafka() -> list[AnyPanel]:
             height=8,
         ).min(0),
         lines(
-            Query(f"sum by (partition) (nps_consumer_lag_records{WORKERS})", "{{partition}}"),
-            title="Lag in records, by partition",
-            description="Records not yet committed. Orange from 100,000: seconds of work for one worker, or a flood.",
+            Query(f"sum by (partition) ({metric}_records{WORKERS})", "{{partition}}"),
+            title=f"{title} in records, by partition",
+            description=in_records,
             unit="short",
             steps=((None, GREEN), (100_000, ORANGE)),
             no_value=NO_PARTITION,
             width=12,
             height=8,
         ).min(0),
+    ]
+
+
+def _kafka() -> list[AnyPanel]:
+    return [
+        *_lag(
+            "nps_consumer_lag",
+            "Lag",
+            "Age of the oldest response that is not yet committed. One partition alone: a hot key or a stuck "
+            "transaction; all of them: too few workers, or Kafka is slow. Dashed: 30 s and 5 min.",
+            "Records not yet committed. Orange from 100,000: seconds of work for one worker, or a flood.",
+        ),
+        *_lag(
+            "nps_follow_ups_lag",
+            "Lag of follow-ups",
+            "Age of the oldest follow-up that is not yet committed; while they cannot be read, time since they last "
+            "were. Dashed: 30 s and 5 min. Alert: NpsFollowUpsLagGrowing.",
+            "Follow-ups not yet committed, as far as is known while they cannot be read. Orange from 100,000.",
+        ),
         lines(
             Query(_rate("nps_commits_total", "result"), "{{result}}"),
             title="Commits, by result",

@@ -11,6 +11,8 @@ from deploy.grafana.panels import DATASOURCE
 
 DEPLOYMENT: Final = 'job="$job", namespace="$namespace"'
 """Selects the workers of one deployment."""
+OF_WORKERS: Final = "nps_partitions"
+"""What every worker exports, and neither webhooks nor the intake do."""
 
 
 def _option(value: str, text: str | None = None) -> models.VariableOption:
@@ -36,13 +38,13 @@ def of_label(name: str, label: str, title: str, metric: str, description: str) -
 
 def job() -> dashboard.QueryVariable:
     """Which workers: two deployments under one Prometheus are never added up."""
-    return of_label("job", "job", "Job", "nps_build_info", "The scrape job of one deployment's workers")
+    return of_label("job", "job", "Job", OF_WORKERS, "The scrape job of one deployment's workers")
 
 
 def namespace() -> dashboard.QueryVariable:
     """Where the job has several namespaces, which of them; series without that label are found with None."""
     described = "Of the workers, where Prometheus knows one"
-    return of_label("namespace", "namespace", "Namespace", 'nps_build_info{job="$job"}', described)
+    return of_label("namespace", "namespace", "Namespace", f'{OF_WORKERS}{{job="$job"}}', described)
 
 
 def survey() -> dashboard.QueryVariable:
@@ -77,7 +79,7 @@ def dimension() -> dashboard.QueryVariable:
 
 def instance() -> dashboard.QueryVariable:
     """Which workers of the deployment."""
-    metric = f"nps_build_info{{{DEPLOYMENT}}}"
+    metric = f"{OF_WORKERS}{{{DEPLOYMENT}}}"
     variable = of_label("instance", "instance", "Worker", metric, "Workers by their address")
     variable.multi(True).include_all(True).all_value(".*")
     return variable.current(models.VariableOption(selected=True, text=["All"], value=["$__all"]))

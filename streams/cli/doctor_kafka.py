@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import NamedTuple
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -18,6 +19,7 @@ from streams.cli.console import plural
 from streams.cli.doctor import Finding, Verdict
 from streams.cli.topic_check import topic_states
 from streams.engine.placement import partitions_of
+from streams.engine.transaction import OffsetNote
 from streams.settings import Settings
 
 PRODUCE_API = 0
@@ -128,39 +130,62 @@ async def group(settings: Settings, admin: AIOKafkaAdminClient) -> list[Finding]
         finding = Finding("group", Verdict.OK, f"{plural(members, 'worker')} in group {settings.group_id}")
     else:
         finding = Finding("group", Verdict.FAIL, f"group {settings.group_id} is {state}", "restart its workers")
-    return [finding, *await _lag(settings, admin, members)]
+    return [finding, *await _lags(settings, admin, members)]
 
 
-async def _lag(settings: Settings, admin: AIOKafkaAdminClient, members: int) -> list[Finding]:
-    partitions = await kafka.partitions_of(settings, [Topics(settings.topic_prefix).responses])
+async def _lags(settings: Settings, admin: AIOKafkaAdminClient, members: int) -> list[Finding]:
+    """Of each input that is there."""
+    existing = await kafka.topics(admin)
+    responses, follow_ups = Topics(settings.topic_prefix).inputs
+    partitions = await kafka.partitions_of(settings, [topic for topic in (responses, follow_ups) if topic in existing])
     async with kafka.connected(settings, kafka.consumer(settings)) as client:
         client.assign(partitions)
         beginnings, ends = await kafka.starts_and_ends(client, partitions)
     committed = await kafka.with_coordinator(
         lambda: admin.list_consumer_group_offsets(settings.group_id, partitions=partitions)
     )
-    places = {tp: committed[tp].offset if tp in committed and committed[tp].offset >= 0 else None for tp in partitions}
-    findings = []
-    lost = {tp: beginnings[tp] - place for tp, place in places.items() if place is not None and place < beginnings[tp]}
+    places: dict[str, dict[int, _Place]] = {}
+    for at in partitions:
+        offset = committed[at].offset if at in committed and committed[at].offset >= 0 else None
+        noted = committed.get(TopicPartition(responses, at.partition))
+        if offset is None and at.topic == follow_ups and noted is not None:  # forgotten by the broker, as may be
+            offset = OffsetNote.decode(noted.metadata).follow_ups_offset
+        places.setdefault(at.topic, {})[at.partition] = _Place(beginnings[at], ends[at], offset)
+    checks = {responses: "lag", follow_ups: "follow-up lag"}
+    return [finding for topic, found in places.items() for finding in _lag(checks[topic], topic, found, members)]
+
+
+class _Place(NamedTuple):
+    """Where a partition begins and ends, and where the group stands in it, if anywhere."""
+
+    beginning: int
+    end: int
+    committed: int | None
+
+
+def _lag(check: str, topic: str, places: Mapping[int, _Place], members: int) -> Iterator[Finding]:
+    """Of one input; `places` by partition."""
+    lost = {
+        number: place.beginning - place.committed
+        for number, place in places.items()
+        if place.committed is not None and place.committed < place.beginning
+    }
     if lost:
-        where = ", ".join(f"partition {tp.partition}: {count:,}" for tp, count in lost.items())
-        findings.append(
-            Finding(
-                "lag",
-                Verdict.FAIL,
-                f"responses were deleted before a worker read them ({where})",
-                "raise retention.ms of the responses topic and publish them again",
-            )
+        where = ", ".join(f"partition {number}: {count:,}" for number, count in lost.items())
+        yield Finding(
+            check,
+            Verdict.FAIL,
+            f"records of {topic} were deleted before a worker read them ({where})",
+            "raise retention.ms of that topic and publish them again",
         )
-    behind = {tp: ends[tp] - max(places[tp] or 0, beginnings[tp]) for tp in partitions}
+    behind = {number: place.end - max(place.committed or 0, place.beginning) for number, place in places.items()}
     total = sum(behind.values())
     found = f"{plural(total, 'record')} behind"
     if total:
-        each = [f"{tp.partition}: {count:,}" for tp, count in behind.items() if count]
+        each = [f"{number}: {count:,}" for number, count in behind.items() if count]
         found += f" (by partition {', '.join(each)})"
     verdict = Verdict.WARN if total and members == 0 else Verdict.OK
-    findings.append(Finding("lag", verdict, found, "start workers: nps worker" if verdict is Verdict.WARN else ""))
-    return findings
+    yield Finding(check, verdict, found, "start workers: nps worker" if verdict is Verdict.WARN else "")
 
 
 async def records(settings: Settings, admin: AIOKafkaAdminClient) -> list[Finding]:

@@ -1,4 +1,4 @@
-"""`nps repartition`: responses to topics with another number of partitions."""
+"""`nps repartition`: responses and follow-ups to topics with another number of partitions."""
 
 from __future__ import annotations
 
@@ -16,26 +16,27 @@ def repartition(
     ] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Copy all responses to the topics of NPS_TOPIC_PREFIX, which have another number of partitions.
+    """Copy all responses and follow-ups to the topics of NPS_TOPIC_PREFIX, which have another number of partitions.
 
     Partitions cannot be added to topics that hold responses: customers would be parted from their histories. So new
-    topics are made (nps topics --create), filled with this, and read by new workers, which come to the same results
-    under the same event ids.
+    topics are made (nps topics --create), filled with this, and read by new workers, which come to the same scores
+    and to the same events under the same ids. docs/operations.md has all the steps, and what of cases is not the same.
 
-    Key, value, headers and record time stay. Each response is copied once, however often this is stopped and started
-    again: the consumer group <group>-repartition keeps the place. docs/operations.md has all the steps.
+    Key, value, headers and record time stay. Each record is copied once, however often this is stopped and started
+    again: the consumer group <group>-repartition keeps the place.
     """
     import asyncio
 
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from schemas.topics import Topics
     from streams.cli.repartitioning import copy
     from streams.cli.stopping import stop_on_signals
     from streams.settings import Settings
 
     settings = Settings.from_environment()
     console = stderr()
-    columns = (TextColumn("responses"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("responses and follow-ups"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("copy", total=None)
 
@@ -49,4 +50,5 @@ def repartition(
         copied = asyncio.run(run())
     if as_json:
         show_json({"copied": copied})
-    say(f"{plural(copied, 'response')} copied from {from_prefix}responses to {settings.topic_prefix}responses")
+    present, wanted = (" and ".join(Topics(prefix).inputs) for prefix in (from_prefix, settings.topic_prefix))
+    say(f"{plural(copied, 'record')} copied from {present} to {wanted}")

@@ -1,8 +1,9 @@
-"""Copying responses to the topic of another prefix, with another number of partitions: nothing lost, nothing twice.
+"""Copying the inputs to the topics of another prefix, with other partitions: nothing lost, nothing twice.
 
 Records keep key, value, headers and record time, so that a worker of the other prefix decides them as they were decided
-before. They are copied in the order of their record times: then a customer's stay in their order, and no partition of
-the copy sees a time long past beside one of now, which would make it forget anonymous responses too early.
+before. Responses and follow-ups are copied in the order of their record times: then a customer's stay in their order,
+and no partition of the copy sees a time long past beside one of now, which would make it forget anonymous responses too
+early.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ async def copy(
     stop: asyncio.Event,
     on_progress: Callable[[int, int], None],
 ) -> int:
-    """Copy responses from the other prefix to that of the settings; returns how many.
+    """Copy responses and follow-ups from the other prefix to that of the settings; returns how many of both.
 
     Ends with what is there now, or, with `follow`, when asked to. Where a copy ended, however it ended, the next one
     begins: the group `<group>-repartition` keeps its place, in the transactions that hold the copies. `on_progress` is
@@ -119,14 +120,7 @@ async def copy(
                 async with producer.transaction():
                     for record in unit:
                         target = target_of[record.topic]
-                        await producer.send(
-                            target,
-                            record.value,
-                            record.key,
-                            partition=_partition(record, counts[target]),
-                            timestamp_ms=record.timestamp,
-                            headers=list(record.headers),
-                        )
+                        await _send(producer, target, _partition(record, counts[target]), record)
                     places = {tp: source.copied for tp, source in sources.items()}
                     await producer.send_offsets_to_transaction(places, group_id)
                 copied += len(unit)
@@ -156,6 +150,17 @@ def _producer(settings: Settings, transactional_id: str) -> AIOKafkaProducer:
     )
 
 
+async def _send(producer: AIOKafkaProducer, topic: str, partition: int, record: Record) -> None:
+    """Behind what was sent there before."""
+    key, value, headers = record.key, record.value, list(record.headers)
+    if key is not None or value is not None:
+        await producer.send(topic, value, key, partition, record.timestamp, headers)
+    else:  # it will be a dead letter; Kafka takes it, and aiokafka only as a batch
+        batch = producer.create_batch()
+        batch.append(timestamp=record.timestamp, key=key, value=value, headers=headers)
+        await producer.send_batch(batch, topic, partition=partition)
+
+
 def _partition(record: Record, partitions: int) -> int:
     """The Java client's partition; what has no key, and so will be a dead letter, goes by the partition it was on."""
     if record.key is None:
@@ -164,7 +169,7 @@ def _partition(record: Record, partitions: int) -> int:
 
 
 async def _refuse_used(settings: Settings, targets: list[TopicPartition]) -> None:
-    """Raise Failure when others have published there: their responses would come before older ones."""
+    """Raise Failure when others have published there: their records would come before older ones."""
     async with kafka.connected(settings, kafka.consumer(settings)) as consumer:
         consumer.assign(targets)
         async for _ in kafka.read_between(consumer, *await kafka.starts_and_ends(consumer, targets)):

@@ -149,6 +149,8 @@ class Decider:
                 outcome = self._follow(record, key, follow_up, stored)
             report.follow_up_outcomes[outcome] += 1
         unit.input_bytes += arrived.size_bytes
+        if not report.follow_ups:
+            report.first_follow_up_ms = arrived.records[0].timestamp
         report.follow_ups += len(arrived.records)
         unit.keys += [record.key for record in arrived.records if record.key is not None]
         unit.next_follow_up = arrived.records[-1].offset + 1

@@ -17,7 +17,7 @@ from streams.engine.access import NotAuthorized, refusal_in
 from streams.engine.changelog import STORE_MAX_AGE_MS
 from streams.engine.clients import AdminClient, connected_admin
 from streams.engine.config import EngineConfig
-from streams.engine.follow_ups import Ends, FollowUpsConsumer, Taker
+from streams.engine.follow_ups import Ends, FollowUpsConsumer, FollowUpsRead, Taker
 from streams.engine.observer import CountsListener, EngineObserver, PartitionStatus
 from streams.engine.partition import Partition
 from streams.engine.positions import Committed, GroupOfOthers, check_end
@@ -196,9 +196,9 @@ class Engine:
         """Deliver no more follow-ups to this taker."""
         self._follow_ups.leave(partition, taker)
 
-    def follow_ups_position(self, partition: int) -> int:
-        """Return the offset before which every follow-up was delivered, markers of transactions included."""
-        return self._follow_ups.position(partition)
+    def follow_ups_read(self, partition: int) -> FollowUpsRead:
+        """Return how far the follow-ups were read."""
+        return self._follow_ups.read(partition)
 
     def end_offset(self, partition: int) -> int | None:
         """Return the end of the partition as last fetched, None before that."""
@@ -220,7 +220,8 @@ class Engine:
     async def check_ends(self) -> None:
         """Raise LogLost where an owned partition ends before what was processed of it."""
         # Looked at before the ends are asked for: both move on meanwhile.
-        known = [each.known for each in self._partitions.values()]
+        partitions = list(self._partitions.values())
+        known = [each.known for each in partitions]
         owned = {each.responses: each.offset for each in known}
         owned |= {each.follow_ups: each.follow_ups_offset for each in known}
         if not owned or not self._joined:
@@ -231,6 +232,8 @@ class Engine:
             return
         for tp, end in ends.items():
             check_end(self._config.group_id, tp, owned[tp], end)
+        for each in partitions:
+            each.follow_ups_lag.end_seen(ends[each.known.follow_ups])
 
     async def committed(self, source: TopicPartition) -> Committed:
         """Ask the broker where the group stands."""

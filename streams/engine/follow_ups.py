@@ -14,7 +14,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
@@ -46,11 +46,24 @@ class Taker(Protocol):
         """Take fetched records in."""
 
 
+class FollowUpsRead(NamedTuple):
+    """How far a partition was read."""
+
+    position: int
+    """Everything before it was delivered, markers of transactions included."""
+    end: int
+    """The end as the broker told it last."""
+    to_end_at_s: float | None
+    """When the broker told it last that there is nothing behind the position (epoch time); None: not yet."""
+
+
+NOTHING_READ = FollowUpsRead(0, 0, None)
+
+
 class _Followed:
     def __init__(self, taker: Taker, position: int) -> None:
         self.taker = taker
-        self.position = position
-        """Everything before it was delivered."""
+        self.read = FollowUpsRead(position, 0, None)
         self.moved = True
         """The consumer has to be set to it first."""
 
@@ -91,10 +104,10 @@ class FollowUpsConsumer:
         if followed is not None and followed.taker is taker:
             del self._followed[partition]
 
-    def position(self, partition: int) -> int:
-        """Return the offset up to which all was delivered, markers of transactions included; 0 for one not followed."""
+    def read(self, partition: int) -> FollowUpsRead:
+        """Return how far this partition was read; nothing of one that is not followed."""
         followed = self._followed.get(partition)
-        return 0 if followed is None else followed.position
+        return NOTHING_READ if followed is None else followed.read
 
     async def _run(self) -> None:
         read_as_bytes()
@@ -137,7 +150,7 @@ class FollowUpsConsumer:
                     followed = self._followed.get(at.partition)
                     if followed is not None and not followed.moved:
                         followed.taker.deliver_follow_ups(records)
-                await self._note_positions(consumer)
+                await self._note_read(consumer)
                 await asyncio.sleep(0)  # while there is something fetched, nothing else here waits
         finally:
             await stop_consumer(consumer)
@@ -147,7 +160,7 @@ class FollowUpsConsumer:
         for at in self._topics:
             followed = self._followed.get(at.partition)
             if followed is not None and followed.moved:
-                consumer.seek(at, followed.position)
+                consumer.seek(at, followed.read.position)
                 followed.moved = False
             wanted = followed is not None and followed.taker.has_room_for_follow_ups
             if wanted and at in paused:
@@ -157,13 +170,19 @@ class FollowUpsConsumer:
                 consumer.pause(at)
                 paused.add(at)
 
-    async def _note_positions(self, consumer: AIOKafkaConsumer) -> None:
+    async def _note_read(self, consumer: AIOKafkaConsumer) -> None:
         """Take over the positions: the last record may be followed by markers of transactions, which are no records."""
         for number, followed in list(self._followed.items()):
             if not followed.moved:
-                position = await consumer.position(self._topics[number])
+                at = self._topics[number]
+                position = await consumer.position(at)
                 if followed is self._followed.get(number) and not followed.moved:
-                    followed.position = position
+                    read, end = followed.read._replace(position=position), consumer.highwater(at)
+                    if end is not None:  # something was fetched by this consumer
+                        read = read._replace(end=end)
+                        if position >= end:
+                            read = read._replace(to_end_at_s=consumer.last_poll_timestamp(at) / 1000)
+                    followed.read = read
 
     def _log_failure(self, error: BaseException) -> None:
         now_s = time.monotonic()

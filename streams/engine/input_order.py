@@ -86,7 +86,7 @@ class InputOrder:
 
     def _follow_ups_may_come(self) -> bool:
         if self._awaited_follow_ups:
-            arrived = self._positions.follow_ups_position(self._partition) >= self._awaited_follow_ups
+            arrived = self._positions.follow_ups_read(self._partition).position >= self._awaited_follow_ups
             if arrived or time.monotonic() - self._awaited_since_s > FOLLOW_UPS_AWAITED_MAX_S:
                 self._awaited_follow_ups = 0
         return bool(self._awaited_follow_ups)

@@ -33,6 +33,8 @@ class UnitReport:
     """By reason."""
     follow_ups: int = 0
     """Records of that input, which `records` does not count."""
+    first_follow_up_ms: int = 0
+    """Record time of the first of these."""
     follow_up_outcomes: Counter[str] = field(default_factory=Counter)
     overdue: Counter[str] = field(default_factory=Counter)
     """Events: nobody was in time; under one label."""
@@ -58,12 +60,15 @@ class PartitionStatus:
     ready: bool
     """Restored and processing."""
     lag_records: int
+    """Of responses, as `lag_seconds`."""
     lag_seconds: float
     restored_records: int
     restore_total: int
     """Changelog records to restore, as known at the start of the restore; offsets, to be exact."""
     state_bytes: int
     """RocksDB files and memtables."""
+    follow_ups_lag_records: int = 0
+    follow_ups_lag_seconds: float = 0.0
 
 
 class EngineStatus(Protocol):

@@ -89,7 +89,7 @@ class OverdueWatch:
         in_transit = self._positions.fetched_to(number) > inbox.expected
         if _decided_to(inbox, 0 if in_transit else ends.position) < ends.responses:
             return
-        if _decided_to(follow_ups, self._positions.follow_ups_position(number)) < ends.follow_ups:
+        if _decided_to(follow_ups, self._positions.follow_ups_read(number).position) < ends.follow_ups:
             return
         if not decider.decide_overdue(self._now_us()):
             self._ends = None

@@ -28,6 +28,7 @@ from streams.engine.decider import Decider
 from streams.engine.housekeeping import HOUSEKEEPING_INTERVAL_S, Housekeeping
 from streams.engine.inbox import Inbox
 from streams.engine.input_order import InputOrder
+from streams.engine.lag import FollowUpsLag, age_s, oldest_follow_up_ms, oldest_response_ms
 from streams.engine.observer import CountsListener, EngineObserver, PartitionStatus
 from streams.engine.overdue import OVERDUE_INTERVAL_S, OverdueWatch
 from streams.engine.pace import oldest_undecided_ms
@@ -84,6 +85,7 @@ class Partition:
         self._inbox = Inbox()
         self._follow_up_inbox = Inbox()
         self._order = InputOrder(number, self._inbox, self._follow_up_inbox, positions)
+        self.follow_ups_lag = FollowUpsLag()
         self._overdue = OverdueWatch(known.responses, known.follow_ups, positions, config.now_us)
         self._housekeeping = Housekeeping(number, config.counts_retention_us)
         self._progress = Progress()
@@ -155,6 +157,8 @@ class Partition:
         self._wake.set()
 
     def _clear_inboxes(self) -> None:
+        oldest_ms = oldest_follow_up_ms(self._decider, self._follow_up_inbox)
+        self.follow_ups_lag.set_back(oldest_ms, self._positions.follow_ups_read(self.number))
         self._positions.leave(self.number, self)
         self._inbox.clear()
         self._follow_up_inbox.clear()
@@ -207,11 +211,11 @@ class Partition:
                 await self._commit
             self._commit = None
         transactor, self._transactor = self._transactor, None
+        self._clear_inboxes()
         if self._decider is not None:
             self._decider.ledger.close()
             self._decider.cases.close()
             self._decider = None
-        self._clear_inboxes()
         if transactor is not None:
             await transactor.close()
 
@@ -282,6 +286,7 @@ class Partition:
         responses = self._checked(self.known.responses, known, known.offset)
         known = await self._positions.committed(self.known.follow_ups)
         self._follow_ups_end = known.end
+        self.follow_ups_lag.end_seen(known.end)
         offset = note.follow_ups_offset if known.offset is None else known.offset
         return responses, self._checked(self.known.follow_ups, known, offset), note
 
@@ -404,28 +409,23 @@ class Partition:
     def status(self) -> PartitionStatus:
         """Return what ops teams see of it."""
         end = max(self._positions.end_offset(self.number) or 0, self._end)
-        oldest_ms = self._oldest_waiting_ms()
+        oldest_ms = oldest_response_ms(self._decider, self._inbox)
         nothing_waits = self.ready.is_set() and oldest_ms is None and self._positions.read_to_end(self.number)
         lag = 0 if nothing_waits else max(end - self.known.offset, 0)
+        follow_ups = self.follow_ups_lag.now(
+            oldest_follow_up_ms(self._decider, self._follow_up_inbox),
+            self._positions.follow_ups_read(self.number),
+            self.known.follow_ups_offset,
+        )
         return PartitionStatus(
             partition=self.number,
             ready=self.ready.is_set(),
             lag_records=lag,
-            lag_seconds=self._age_s(oldest_ms or self.known.last_record_time_ms) if lag else 0.0,
+            # Of the last committed one while the oldest has not been fetched.
+            lag_seconds=age_s(oldest_ms or self.known.last_record_time_ms) if lag else 0.0,
             restored_records=self._progress.passed,
             restore_total=self._progress.total,
             state_bytes=self._store.size_bytes if self._store is not None else 0,
+            follow_ups_lag_records=follow_ups.records,
+            follow_ups_lag_seconds=follow_ups.seconds,
         )
-
-    def _oldest_waiting_ms(self) -> int | None:
-        """Record time of the oldest record that was fetched and is not committed."""
-        decider = self._decider
-        for unit in (decider.committing, decider.unit) if decider is not None else ():
-            if unit is not None and unit.report.record_times_ms:
-                return unit.report.record_times_ms[0]
-        return self._inbox.oldest_record_time_ms
-
-    @staticmethod
-    def _age_s(record_time_ms: int) -> float:
-        """Of the oldest that waits; of the last committed one while the oldest has not been fetched."""
-        return max(time.time() - record_time_ms / 1000, 0.0) if record_time_ms else 0.0

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
-from streams.engine.follow_ups import Taker
+from streams.engine.follow_ups import FollowUpsRead, Taker
 
 
 class LogLost(Exception):
@@ -84,8 +84,8 @@ class Positions(Protocol):
     def leave(self, partition: int, taker: Taker) -> None:
         """Deliver no more follow-ups to this taker."""
 
-    def follow_ups_position(self, partition: int) -> int:
-        """Return the offset before which every follow-up was delivered, markers of transactions included."""
+    def follow_ups_read(self, partition: int) -> FollowUpsRead:
+        """Return how far the follow-ups were read."""
 
     async def still_member(self) -> None:
         """Return when the group has confirmed, from now on, that this worker is a member of its current generation."""

@@ -110,7 +110,10 @@ class Metrics:
             "nps_events_suppressed_total", "Events not published, by why.", "cause", SUPPRESSED_CAUSES
         )
         self._dead_letters = labelled(
-            "nps_dead_letters_total", "Records that are no valid response, by what is wrong.", "reason", Reason
+            "nps_dead_letters_total",
+            "Records of both inputs that are no valid ones, by what is wrong.",
+            "reason",
+            Reason,
         )
         self._commits = labelled(
             "nps_commits_total", "Transactions ended, by how they ended.", "result", COMMIT_RESULTS

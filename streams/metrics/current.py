@@ -56,17 +56,26 @@ class Current(Collector):
             "1 while the counts of every partition, of all workers, are known here, else 0.",
             int(view.scores_complete),
         )
-        lag_records = _by_partition("nps_consumer_lag_records", "Records not yet committed.")
-        lag_seconds = _by_partition("nps_consumer_lag_seconds", "Age of the oldest record not yet committed.")
+        lag_records = _by_partition("nps_consumer_lag_records", "Responses not yet committed.")
+        lag_seconds = _by_partition("nps_consumer_lag_seconds", "Age of the oldest response not yet committed.")
+        follow_ups_records = _by_partition(
+            "nps_follow_ups_lag_records", "Follow-ups not yet committed, as far as is known while they cannot be read."
+        )
+        follow_ups_seconds = _by_partition(
+            "nps_follow_ups_lag_seconds",
+            "Age of the oldest follow-up not yet committed; while they cannot be read, time since they last were.",
+        )
         to_restore = _by_partition("nps_restore_records", "Changelog records still to be restored.")
         state_bytes = _by_partition("nps_state_bytes", "Size of the local state.")
         for status in view.statuses:
             labels = [str(status.partition)]
             lag_records.add_metric(labels, status.lag_records)
             lag_seconds.add_metric(labels, status.lag_seconds)
+            follow_ups_records.add_metric(labels, status.follow_ups_lag_records)
+            follow_ups_seconds.add_metric(labels, status.follow_ups_lag_seconds)
             to_restore.add_metric(labels, 0 if status.ready else max(status.restore_total - status.restored_records, 0))
             state_bytes.add_metric(labels, status.state_bytes)
-        yield from (lag_records, lag_seconds, to_restore, state_bytes)
+        yield from (lag_records, lag_seconds, follow_ups_records, follow_ups_seconds, to_restore, state_bytes)
         yield from self._disk()
         counted = GaugeMetricFamily(
             "nps_window_partitions",

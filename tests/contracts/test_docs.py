@@ -8,28 +8,46 @@ import sqlite3
 import subprocess
 import sys
 import time
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 from jsonschema import Draft202012Validator
+from rich.console import Console
 
 from schemas.dead_letters import Reason
 from schemas.events import EVENT_MODELS, PASSIVE_DETECTED, PASSIVE_WITHDRAWN, SCORE_CHANGED, cloud_event_headers
 from schemas.follow_up import FollowUp, accept_follow_up
 from schemas.json_schema import json_schemas
 from schemas.response import SurveyResponse
-from schemas.times import parse_rfc3339
+from schemas.scores import ScoreRow
+from schemas.times import US_PER_DAY, parse_rfc3339
 from schemas.topics import Topics
 from streams.broker import Broker
+from streams.cli.conversions_command import table
+from streams.http.endpoints import CONVERSIONS_PARAMETERS
+from streams.rules.case_counts import COUNTER_NAMES, WITHIN_DAYS
+from streams.rules.conversions import (
+    DIMENSIONS,
+    MS_PER_DAY,
+    ROW_COUNTERS,
+    STATES,
+    conversion_row,
+    is_mature,
+    window_days,
+)
 from streams.rules.follow_ups import OUTCOMES
+from streams.rules.windows import Window, parse_windows
+from streams.settings import Settings
 from tests.contracts.responses import accepted
 from tests.contracts.test_events import CHANGED, DETECTED, WITHDRAWN
 
 DOCS = Path(__file__).parents[2] / "docs"
 PUBLISHING = (DOCS / "publishing.md").read_text("utf-8")
 SUBSCRIBING = (DOCS / "subscribing.md").read_text("utf-8")
+CONVERSIONS = (DOCS / "conversions.md").read_text("utf-8")
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -76,18 +94,79 @@ def test_the_examples_are_what_the_pages_say_they_are() -> None:
     assert EVENT_MODELS[PASSIVE_DETECTED].model_validate_json(detected)
 
 
-@pytest.mark.parametrize("page", [PUBLISHING, SUBSCRIBING], ids=["publishing", "subscribing"])
+@pytest.mark.parametrize(
+    "page", [PUBLISHING, SUBSCRIBING, CONVERSIONS], ids=["publishing", "subscribing", "conversions"]
+)
 def test_python_compiles_and_shell_parses(page: str) -> None:
-    for source in blocks(page, "python"):
+    for source in re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
         compile(source, "example.py", "exec")
     for source in re.findall(r"^```sh\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
         subprocess.run(["bash", "-n"], input=source, text=True, check=True)
 
 
-@pytest.mark.parametrize("page", ["publishing.md", "subscribing.md"])
+@pytest.mark.parametrize("page", ["publishing.md", "subscribing.md", "conversions.md"])
 def test_links_lead_somewhere(page: str) -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", (DOCS / page).read_text("utf-8")):
         assert (DOCS / target).exists(), target
+
+
+# --- what converts ---
+
+
+def named(heading: str) -> list[str]:
+    """All that the first cells of a table name."""
+    return [name for cell in rows(CONVERSIONS, heading) for name in cell.split("`, `")]
+
+
+def test_the_page_of_conversions_has_every_field_and_every_parameter() -> None:
+    row = conversion_row([0] * ROW_COUNTERS)
+    assert named("| field of a row |") == ["survey_id", "segment", "window", *DIMENSIONS, *row]
+    assert named("| parameter |") == list(CONVERSIONS_PARAMETERS)
+    assert set(named("| field of a score row |")) == {name for name in ScoreRow.model_fields if "answered" in name}
+    states = re.search(r"^\| `nps_window_cases.*$", CONVERSIONS, re.MULTILINE)
+    assert states
+    assert [name for name in STATES if f"`{name}`" not in states[0]] == []
+
+
+def test_the_example_of_conversions_is_what_its_counters_give() -> None:
+    (example,) = blocks(CONVERSIONS, "json")
+    answer = json.loads(example)
+    (row,) = answer["conversions"]
+    within = [row[f"converted_within_{days}d"] for days in WITHIN_DAYS]
+    stored = {
+        **row,
+        "ms_to_convert": row["days_to_convert"] * MS_PER_DAY,
+        **{f"converted_{days}d": n - m for days, n, m in zip(WITHIN_DAYS, within, [0, *within], strict=False)},
+    }
+    counters = [stored[name] for name in COUNTER_NAMES]
+    given = conversion_row([*counters, row["mature_cases"], row["mature_converted_90d"]])
+    assert {name: row[name] for name in given} == given
+    assert list(row) == ["survey_id", "segment", "window", *answer["by"], *given]
+    console = Console(width=200, file=StringIO())
+    console.print(table(answer))
+    assert isinstance(console.file, StringIO)
+    heads, shown, *_ = console.file.getvalue().splitlines()
+    assert f"```\n{heads.rstrip()}\n{shown.rstrip()}\n```" in CONVERSIONS
+
+
+def test_mature_cases_take_the_window_that_the_page_of_conversions_says() -> None:
+    (days,) = re.findall(r"Only windows of (\d+) days or more hold a mature case", CONVERSIONS)
+
+    def holds_one(window: Window) -> bool:
+        """At any time of the day."""
+        today = 20_000
+        return is_mature(today - window_days(window) + 1, today * US_PER_DAY)
+
+    def longest(text: str) -> Window:
+        return max(parse_windows(text, 400), key=lambda window: window.hours)
+
+    assert holds_one(longest(f"{days}d"))
+    assert not holds_one(longest(f"{int(days) - 1}d"))
+    (advised,) = re.findall(r"^export NPS_WINDOWS=(.*)$", CONVERSIONS, re.MULTILINE)
+    assert holds_one(longest(advised))
+    default = Settings.model_fields["windows"].default
+    assert f"up to `{longest(default).name}`" in CONVERSIONS
+    assert not holds_one(longest(default))
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from streams.engine import input_order
+from streams.engine.follow_ups import FollowUpsRead
 from streams.engine.inbox import Inbox, Slice
 from streams.engine.input_order import FOLLOW_UPS_AWAITED_MAX_S, RESPONSES_AHEAD_MAX_MS, InputOrder
 from streams.engine.records import Record
@@ -31,8 +32,8 @@ class Scene:
         inbox.put([Record("t", 0, first + at, time_ms, b"k", b"{}", ()) for at, time_ms in enumerate(times_ms)])
         self.offsets[id(inbox)] += len(times_ms)
 
-    def follow_ups_position(self, _: int) -> int:
-        return self.follow_ups_at
+    def follow_ups_read(self, _: int) -> FollowUpsRead:
+        return FollowUpsRead(self.follow_ups_at, 0, None)
 
     def fetched_to(self, _: int) -> int:
         return self.fetched

@@ -31,19 +31,37 @@ def files() -> list[Path]:
 
 def built(overlay: str) -> list[Manifest]:
     """The overlay's manifests; skips the test where nothing can build them."""
+    return built_of(KUBERNETES / "overlays" / overlay)
+
+
+def built_of(directory: Path) -> list[Manifest]:
+    """The same of an overlay anywhere."""
     builder = next((name for name in ("kubectl", "kustomize") if shutil.which(name)), None)
     if builder is None:
         pytest.skip("neither kubectl (1.27 or newer) nor kustomize (5 or newer) is here")
-    return [dict(manifest) for manifest in _built(overlay, builder)]
+    return [dict(manifest) for manifest in _built(directory, builder)]
 
 
 @functools.cache
-def _built(overlay: str, builder: str) -> tuple[Manifest, ...]:
-    command = [builder, "kustomize" if builder == "kubectl" else "build", str(KUBERNETES / "overlays" / overlay)]
+def _built(directory: Path, builder: str) -> tuple[Manifest, ...]:
+    command = [builder, "kustomize" if builder == "kubectl" else "build", str(directory)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "deprecated" not in done.stderr, done.stderr
     return tuple(yaml.safe_load_all(done.stdout))
+
+
+def production_with(directory: Path, *changes: tuple[str, str]) -> list[Manifest]:
+    """The overlay `production` with changes to its kustomization.yaml, in a copy of everything in a directory."""
+    copy = directory / "kubernetes"
+    shutil.copytree(KUBERNETES, copy)
+    file = copy / "overlays" / "production" / "kustomization.yaml"
+    text = file.read_text("utf-8")
+    for before, after in changes:
+        assert before in text
+        text = text.replace(before, after)
+    file.write_text(text)
+    return built_of(file.parent)
 
 
 def of_kind(manifests: list[Manifest], kind: str) -> dict[str, Manifest]:

@@ -26,8 +26,9 @@ RESOURCES = {Resource.TOPIC: "topic", Resource.GROUP: "group", Resource.TRANSACT
 
 
 def topics() -> list[dict[str, Any]]:
-    """A KafkaTopic for each topic of the registry. Its name in Kubernetes is the same."""
+    """A KafkaTopic for each topic of the registry, that of webhooks too. Its name in Kubernetes is the same."""
     count = int(Settings.model_fields["partitions"].default)
+    registry = Topics()
     return [
         {
             "apiVersion": API,
@@ -39,7 +40,7 @@ def topics() -> list[dict[str, Any]]:
                 "config": {name: _typed(value) for name, value in sorted(spec.config.items())},
             },
         }
-        for spec in Topics().all()
+        for spec in (*registry.all(), *registry.of_webhooks())
     ]
 
 
@@ -56,6 +57,10 @@ def users() -> list[dict[str, Any]]:
         _user("nps-crm", roles.crm(CRM_GROUP)),
         _user("nps-operator", roles.operator()),
         _user("nps-dead-letters", roles.dead_letters(replays=True)),
+        _user("nps-follow-ups-dead-letters", roles.dead_letters(replays=True, follow_ups=True)),
+        _user("nps-webhooks", roles.webhooks()),
+        _user("nps-webhooks-replay", roles.webhooks_replay()),
+        _user("nps-intake", roles.intake()),
     ]
 
 

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaConsumer
 from aiokafka.partitioner import murmur2
-from confluent_kafka import Consumer, Producer, TopicPartition
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 from typer.testing import CliRunner, Result
 
@@ -24,6 +26,7 @@ from schemas.topics import Topics
 from streams.broker import Broker
 from streams.cli.application import app
 from streams.cli.dead_letters import replay
+from streams.engine.transaction import OffsetNote
 from streams.settings import Settings
 from tests.support.corpus import Produced
 from tests.support.kafka_reading import committed_offsets, end_offsets, partitions_of, publish, read_records
@@ -365,6 +368,24 @@ def test_doctor_is_content_with_what_is_right_and_names_what_is_not(
 def test_doctor_sees_members_and_lag(environment: dict[str, str], topics: Topics, broker: Broker, unique: str) -> None:
     now_ms = time.time_ns() // 1_000_000
     publish(broker.bootstrap_servers, topics.responses, [Produced(0, None, b"{}", now_ms) for _ in range(10)])
+    publish(broker.bootstrap_servers, topics.follow_ups, [Produced(1, None, b"{}", now_ms) for _ in range(6)])
+    publish(broker.bootstrap_servers, topics.follow_ups, [Produced(0, None, b"{}", now_ms) for _ in range(5)])
+    # A broker forgets a group's offsets of what it does not subscribe to; that of partition 0 is noted, too.
+    offsets = {
+        (topics.responses, 0): OffsetAndMetadata(7, OffsetNote(0, 3).encode()),
+        (topics.follow_ups, 1): OffsetAndMetadata(2, ""),
+    }
+
+    async def commit() -> None:
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=broker.bootstrap_servers, group_id=unique, enable_auto_commit=False
+        )
+        consumer.assign([TopicPartition(*place) for place in offsets])
+        await consumer.start()
+        await consumer.commit({TopicPartition(*place): at for place, at in offsets.items()})
+        await consumer.stop()
+
+    asyncio.run(commit())
     member = Consumer({"bootstrap.servers": broker.bootstrap_servers, "group.id": unique, "enable.auto.commit": False})
     try:
         member.subscribe([topics.responses])
@@ -372,9 +393,10 @@ def test_doctor_sees_members_and_lag(environment: dict[str, str], topics: Topics
         while not member.assignment():
             assert time.monotonic() < deadline
             member.poll(0.2)
-        member.commit(offsets=[TopicPartition(topics.responses, 0, 7)], asynchronous=False)
         found = checks(run(environment, "doctor", "--json"))
     finally:
         member.close()
     assert found["group"]["found"] == f"1 worker in group {unique}"
     assert (found["lag"]["verdict"], found["lag"]["found"]) == ("ok", "3 records behind (by partition 0: 3)")
+    follow_ups = found["follow-up lag"]
+    assert (follow_ups["verdict"], follow_ups["found"]) == ("ok", "6 records behind (by partition 0: 2, 1: 4)")

@@ -16,14 +16,17 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.grafana.__main__ import DASHBOARDS, main, texts
+from deploy.grafana.variables import OF_WORKERS
 from schemas.keys import counts_key
 from schemas.times import US_PER_DAY
 from streams.engine.formats import CASE_COUNTS, COUNTS
 from streams.engine.observer import PartitionStatus
+from streams.intake.metrics import Metrics as IntakeMetrics
 from streams.metrics import Metrics
 from streams.rules.windows import parse_windows
 from streams.scoreboard.board import Scoreboard
 from streams.scoreboard.table import CASES
+from streams.webhooks.metrics import Metrics as WebhookMetrics
 from tests.support.dashboards import DIRECTORY, Json, dashboards, panels, queries, variables
 from tests.support.prometheus_binaries import Binaries
 
@@ -197,9 +200,17 @@ async def test_every_metric_and_label_is_one_that_workers_export(uid: str, expor
     for name, selector in found:
         labels = set(re.findall(r'(\w+)(?:=~|!=|=)"', selector))
         assert labels <= exported[name] | ADDED_BY_PROMETHEUS, (name, labels)
-        assert {"job", "namespace"} <= labels or name == "nps_build_info", "two deployments must not be added up"
+        assert {"job", "namespace"} <= labels or name == OF_WORKERS, "two deployments must not be added up"
     bare = {name for promql in asked for name in re.findall(r"\b((?:nps|process)_\w+)(?!\w|\{)", promql)}
-    assert bare <= {"nps_build_info"}, "of which deployment?"
+    assert bare <= {OF_WORKERS}, "of which deployment?"
+
+
+@each_dashboard
+async def test_the_job_is_chosen_among_those_of_workers(uid: str, exported: dict[str, set[str]]) -> None:
+    (metric,) = re.findall(r"^label_values\((\w+), job\)$", str(variables(ALL[uid])["job"]["query"]))
+    assert metric in exported
+    for others in (WebhookMetrics(CollectorRegistry(), "1"), IntakeMetrics(CollectorRegistry(), "1")):
+        assert f"\n{metric}" not in (await others.render(""))[0].decode()
 
 
 @each_dashboard

@@ -135,12 +135,15 @@ def test_the_health_check_of_the_image_asks_the_worker(compose: dict[str, Any]) 
     assert subprocess.run(command, env=environment, capture_output=True, timeout=20).returncode != 0
 
 
-def test_prometheus_scrapes_the_workers_where_they_listen(compose: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("job", "service"), [("nps", "worker"), ("nps-webhooks", "webhooks"), ("nps-intake", "intake")]
+)
+def test_prometheus_scrapes_each_process_where_it_listens(job: str, service: str, compose: dict[str, Any]) -> None:
     jobs = {job["job_name"]: job for job in load(ROOT / "deploy/prometheus/prometheus.yml")["scrape_configs"]}
-    target = jobs["nps"]["dns_sd_configs"][0]
-    assert target["names"] == ["worker"]
-    assert set(target["names"]) <= set(compose["services"])
-    assert target["port"] == compose["services"]["worker"]["environment"]["NPS_HTTP_PORT"]
+    (target,) = jobs[job]["dns_sd_configs"]  # by name: what is not up is no target, and raises no alert
+    assert target["names"] == [service]
+    assert target["type"] == "A"
+    assert target["port"] == compose["services"][service]["environment"]["NPS_HTTP_PORT"]
 
 
 def test_prometheus_accepts_its_configuration(prometheus: Binaries) -> None:

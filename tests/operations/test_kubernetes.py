@@ -32,7 +32,7 @@ KUBERNETES_VERSIONS = ("1.30", "1.37")
 """The oldest with all that is used, and the newest whose schemas are here."""
 OTHERS = {
     *("Kafka", "KafkaNodePool", "KafkaTopic", "KafkaUser"),
-    *("ScaledObject", "TriggerAuthentication", "ServiceMonitor", "PrometheusRule"),
+    *("ScaledObject", "TriggerAuthentication", "ServiceMonitor", "PodMonitor", "PrometheusRule"),
 }
 """Kinds that operators bring; `test_kubernetes_operators.py` looks at them."""
 DOCKERFILE = (ROOT / "deploy/docker/Dockerfile").read_text("utf-8")

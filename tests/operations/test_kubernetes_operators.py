@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -12,7 +13,17 @@ from schemas.access import Resource, Right, Roles
 from schemas.topics import Topics
 from streams.settings import Settings
 from tests.operations import prometheus_rules, strimzi
-from tests.operations.kubernetes import KUBERNETES, POD_LABELS, ROOT, Manifest, built, container_of, of_kind, the_worker
+from tests.operations.kubernetes import (
+    KUBERNETES,
+    POD_LABELS,
+    ROOT,
+    Manifest,
+    built,
+    container_of,
+    of_kind,
+    production_with,
+    the_worker,
+)
 
 DEFAULTS = Settings()
 TEXT, WHOLE = {"type": "string", "minLength": 1}, {"type": "integer", "minimum": 0}
@@ -33,6 +44,7 @@ def listed(item: dict[str, Any]) -> dict[str, Any]:
 
 
 TEXTS = {"type": "object", "additionalProperties": TEXT}
+EXPRESSION = record({"key": TEXT, "operator": {"enum": ["In", "NotIn"]}, "values": listed(TEXT)})
 POLICY = record({"type": {"const": "Pods"}, "value": WHOLE, "periodSeconds": {"type": "integer", "maximum": 1800}})
 DIRECTION = record({"stabilizationWindowSeconds": {"type": "integer", "maximum": 3600}, "policies": listed(POLICY)})
 SCALING = record({"behavior": record({"scaleUp": DIRECTION, "scaleDown": DIRECTION})})
@@ -74,6 +86,25 @@ FORMS: dict[str, tuple[str, dict[str, Any]]] = {
                 "jobLabel": TEXT,
                 "selector": record({"matchLabels": TEXTS}),
                 "endpoints": listed(record({"port": TEXT, "path": TEXT, "interval": TEXT, "scrapeTimeout": TEXT})),
+            }
+        ),
+    ),
+    "PodMonitor": (
+        "monitoring.coreos.com/v1",
+        record(
+            {
+                "selector": record({"matchLabels": TEXTS, "matchExpressions": listed(EXPRESSION)}),
+                "podMetricsEndpoints": listed(
+                    record(
+                        {
+                            **dict.fromkeys(("port", "path", "interval", "scrapeTimeout"), TEXT),
+                            "honorLabels": {"type": "boolean"},
+                            "relabelings": listed(
+                                record({"sourceLabels": listed(TEXT), "targetLabel": TEXT, "replacement": TEXT})
+                            ),
+                        }
+                    )
+                ),
             }
         ),
     ),
@@ -168,8 +199,9 @@ def test_the_files_are_those_that_are_printed(what: str) -> None:
 
 def test_topics_are_those_of_the_registry(production: list[Manifest]) -> None:
     found = {name: manifest["spec"] for name, manifest in of_kind(production, "KafkaTopic").items()}
-    assert set(found) == {spec.name for spec in Topics().all()}
-    for spec in Topics().all():
+    registered = (*Topics().all(), *Topics().of_webhooks())
+    assert set(found) == {spec.name for spec in registered}
+    for spec in registered:
         topic = found[spec.name]
         assert topic["partitions"] == (1 if spec.single else DEFAULTS.partitions), spec.name
         assert {name: str(value) for name, value in topic["config"].items()} == spec.config, spec.name
@@ -200,6 +232,10 @@ def test_users_have_exactly_the_rights_of_the_acl_table(production: list[Manifes
         "nps-crm": roles.crm("crm"),
         "nps-operator": roles.operator(),
         "nps-dead-letters": roles.dead_letters(replays=True),
+        "nps-follow-ups-dead-letters": roles.dead_letters(replays=True, follow_ups=True),
+        "nps-webhooks": roles.webhooks(),
+        "nps-webhooks-replay": roles.webhooks_replay(),
+        "nps-intake": roles.intake(),
     }
     users = of_kind(production, "KafkaUser")
     assert {name: granted(user) for name, user in users.items()} == {
@@ -234,10 +270,24 @@ def test_scaling_follows_the_lag_of_this_group_up_to_the_partitions(production: 
     responses = of_kind(production, "KafkaTopic")[Topics().responses]
     assert spec["minReplicaCount"] <= spec["maxReplicaCount"] == responses["spec"]["partitions"]
     assert lag["metadata"]["allowIdleConsumers"] == "false"
-    settings = next(each["data"] for name, each in of_kind(production, "ConfigMap").items() if "nps-settings" in name)
-    assert lag["metadata"]["bootstrapServers"] == settings["NPS_BOOTSTRAP_SERVERS"]
     assert "cpu" in container_of(target)["resources"]["requests"], "its use is measured against what is requested"
     assert 0 < int(cpu["metadata"]["value"]) < 100
+
+
+def address_for_other_namespaces(manifests: list[Manifest]) -> str:
+    """As the certificate of a Strimzi cluster has it; the short name is known within the namespace alone."""
+    ((cluster, kafka),) = of_kind(manifests, "Kafka").items()
+    (listener,) = kafka["spec"]["kafka"]["listeners"]
+    return f"{cluster}-kafka-bootstrap.{kafka['metadata']['namespace']}.svc:{listener['port']}"
+
+
+@pytest.mark.parametrize("namespace", ["nps", "surveys"])
+def test_keda_asks_a_kafka_that_is_in_another_namespace_than_its_own(namespace: str, tmp_path: Path) -> None:
+    manifests = production_with(tmp_path, ("\nnamespace: nps\n", f"\nnamespace: {namespace}\n"))
+    assert namespace in of_kind(manifests, "Namespace")
+    (lag, _) = of_kind(manifests, "ScaledObject")["nps-worker"]["spec"]["triggers"]
+    assert lag["metadata"]["bootstrapServers"] == address_for_other_namespaces(manifests)
+    assert f".{namespace}.svc:" in lag["metadata"]["bootstrapServers"]
 
 
 def test_scaling_waits_out_a_restart_and_a_departure(production: list[Manifest]) -> None:
@@ -284,8 +334,7 @@ def test_prometheus_finds_the_workers_under_the_name_that_rules_ask_for(producti
 
 
 def test_rules_are_those_of_prometheus() -> None:
-    if not prometheus_rules.rules():
-        pytest.skip("there are no rules in deploy/prometheus/rules")
+    assert prometheus_rules.rules()
     file = KUBERNETES / "components" / "monitoring" / "prometheusrules.yaml"
     assert file.read_text("utf-8") == prometheus_rules.manifest(), (
         f"python -m tests.operations.prometheus_rules > {file}, and name it in the kustomization.yaml beside it"

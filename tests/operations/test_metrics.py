@@ -80,7 +80,10 @@ WITHOUT_LABELS = {
         for part in ("count", "sum")
     ),
 }
-BY_PARTITION = {"nps_consumer_lag_records", "nps_consumer_lag_seconds", "nps_restore_records", "nps_state_bytes"}
+BY_PARTITION = {
+    *(f"nps_{of}_lag_{unit}" for of in ("consumer", "follow_ups") for unit in ("records", "seconds")),
+    *("nps_restore_records", "nps_state_bytes"),
+}
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -109,7 +112,7 @@ class Worker:
         self.board.partition_opening(partition)
         self.board.partition_rows(partition, list(rows))
         self.board.partition_ready(partition)
-        self.engine.statuses.append(PartitionStatus(partition, True, 7, 1.5, 100, 100, 4096))
+        self.engine.statuses.append(PartitionStatus(partition, True, 7, 1.5, 100, 100, 4096, 3, 2.5))
 
     def lose(self, partition: int) -> None:
         self.board.partition_closed(partition, None)
@@ -231,6 +234,8 @@ async def test_a_lost_partition_takes_its_series_with_it() -> None:
     assert found["nps_scores_complete", frozenset()] == 1
     for name, expected in (("lag_records", 7), ("lag_seconds", 1.5)):
         assert found[f"nps_consumer_{name}", labels(partition="1")] == expected
+    for name, expected in (("lag_records", 3), ("lag_seconds", 2.5)):
+        assert found[f"nps_follow_ups_{name}", labels(partition="1")] == expected
     assert found["nps_state_bytes", labels(partition="0")] == 4096
 
     worker.lose(0)

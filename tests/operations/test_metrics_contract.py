@@ -39,6 +39,8 @@ CONTRACT: dict[str, tuple[str, tuple[str, ...]]] = {
     "nps_follow_up_contact_seconds": ("histogram", ()),
     "nps_follow_up_overdue": ("counter", ()),
     "nps_follow_ups": ("counter", ("outcome",)),
+    "nps_follow_ups_lag_records": ("gauge", ("partition",)),
+    "nps_follow_ups_lag_seconds": ("gauge", ("partition",)),
     "nps_misplaced_records": ("counter", ()),
     "nps_open_cases": ("gauge", ("survey",)),
     "nps_owned_partitions": ("gauge", ()),

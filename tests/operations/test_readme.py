@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from schemas.follow_up import accept_follow_up
 from schemas.response import accept
 from schemas.times import parse_rfc3339
+from schemas.topics import Topics
 from streams.broker import Broker
 from streams.broker_jars import jars_dir, java_command
 from streams.cli.application import app
@@ -73,9 +74,7 @@ def test_the_example_response_is_one() -> None:
 def here(broker: Broker, unique_prefix: str) -> Iterator[dict[str, str]]:
     """What to replace in a program so that it runs against this test's topics."""
     admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers})
-    names = [
-        f"{unique_prefix}{name}" for name in ("responses", "passive-detected", "score-changed", "passive-withdrawn")
-    ]
+    names = [f"{unique_prefix}{name.removeprefix('nps.')}" for name in (Topics().responses, *Topics().events)]
     for created in admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in names]).values():
         created.result(30)
     yield {"127.0.0.1:9092": broker.bootstrap_servers, "nps.": unique_prefix, '"crm"': f'"{unique_prefix}crm"'}
@@ -121,9 +120,9 @@ def test_all_publishers_choose_the_partition_that_the_java_client_chooses(here: 
 @pytest.mark.kafka
 def test_the_subscriber_drops_repeats_also_after_a_restart(here: dict[str, str], tmp_path: Path) -> None:
     # A subscriber that is killed is missed sooner, so that its successor need not wait long.
-    program = adapted(the_one("python", "sqlite3"), here).replace(
-        '"group.id"', '"session.timeout.ms": 1500, "group.id"'
-    )
+    program = the_one("python", "sqlite3")
+    assert all(f'"{topic}"' in program for topic in Topics().events)
+    program = adapted(program, here).replace('"group.id"', '"session.timeout.ms": 1500, "group.id"')
     publish_events(here, ["e-1", "e-2", "e-1", "e-3", "e-2"])
     assert sorted(run_subscriber(program, tmp_path, lambda reports: len(reports) == 5)) == ["new"] * 3 + ["repeat"] * 2
     publish_events(here, ["e-3", "e-4"])

@@ -14,11 +14,11 @@ from schemas.dead_letters import Reason
 from streams.cli.application import app
 from streams.logs import FIELDS
 from tests.bench.extrapolation import skew_table, table
+from tests.support.prometheus_server import RULES
 
 ROOT = Path(__file__).parents[2]
 OPERATIONS = (ROOT / "docs/operations.md").read_text("utf-8")
 SCALING = (ROOT / "docs/scaling.md").read_text("utf-8")
-RULES = ROOT / "deploy/prometheus/rules/alerts.yml"
 PAGES = re.findall(r"^### (Nps\w+)\n(.*?)(?=^###? |\Z)", OPERATIONS, flags=re.DOTALL | re.MULTILINE)
 
 
@@ -29,9 +29,8 @@ def section(title: str) -> str:
 
 
 def test_every_alert_has_its_page() -> None:
-    if not RULES.exists():
-        pytest.skip(f"{RULES} is not there")
-    rules = [rule for group in yaml.safe_load(RULES.read_text("utf-8"))["groups"] for rule in group["rules"]]
+    groups = [group for path in RULES for group in yaml.safe_load(path.read_text("utf-8"))["groups"]]
+    rules = [rule for group in groups for rule in group["rules"]]
     alerts = {rule["alert"]: rule["annotations"]["runbook_url"] for rule in rules if "alert" in rule}
     assert {name for name, _ in PAGES} == set(alerts)
     for name, url in alerts.items():

@@ -61,6 +61,21 @@ def responses(first: int, count: int, *, score: int = 8) -> Iterator[Produced]:
             yield Produced(partition, customer, json.dumps(value).encode(), time.time_ns() // 1_000_000)
 
 
+def follow_ups_of_nobody(count: int) -> Iterator[Produced]:
+    """So many for each of the partitions, about a survey that nobody has answered."""
+    for number in range(count):
+        for partition, customer in enumerate(CUSTOMERS):
+            value = {
+                "follow_up_id": f"f-{partition}-{number}",
+                "customer_id": customer.decode(),
+                "survey_id": "of-another-system",
+                "status": "contacted",
+                "action": "other",
+                "occurred_at": datetime.now(UTC).isoformat(),
+            }
+            yield Produced(partition, customer, json.dumps(value).encode(), time.time_ns() // 1_000_000)
+
+
 def configure(bootstrap_servers: str, topic: str, name: str, value: str | None) -> None:
     """Set one of a topic's settings, or (None) let it be the broker's again."""
     operation = AlterConfigOpType.DELETE if value is None else AlterConfigOpType.SET
@@ -110,11 +125,21 @@ def test_alerts_fire_when_their_cause_is_there_and_end_with_it(
         configure(stage.bootstrap_servers, stage.topics.journeys, "max.message.bytes", None)
         committed()  # by itself, once Kafka is mended
 
+        # NpsFollowUpsDeadLetterRate: a CRM that names surveys otherwise. Responses are as good as before.
+        stage.follow_up(follow_ups_of_nobody(12))
+        fires("NpsFollowUpsDeadLetterRate")
+        outcomes = server.values("sum by (outcome) (nps_follow_ups_total) > 0", "outcome")
+        assert outcomes == {("unknown_case",): 24}
+        assert "NpsDeadLetterRate" not in firing()
+
         # NpsDeadLetterRate: a release of a publisher that sends scores of 11.
         stage.publish(responses(10, 10, score=11))
         fires("NpsDeadLetterRate")
+        assert server.values('sum by (outcome) (nps_responses_total{outcome="dead_letter"})', "outcome") == {
+            ("dead_letter",): 20
+        }
         reasons = server.values("sum by (reason) (nps_dead_letters_total) > 0", "reason")
-        assert reasons == {("invalid_response",): 20}
+        assert reasons == {("invalid_response",): 20, ("unknown_case",): 24}
 
         # NpsWorkerDown: one is killed. The other takes over what was its own, and nothing waits.
         two.sigkill()
@@ -142,7 +167,8 @@ def test_alerts_fire_when_their_cause_is_there_and_end_with_it(
         ends("NpsNoWorker")
         ends("NpsWorkerDown")
         committed()
-        within(30, lambda: expect(firing() <= {"NpsCommitsFailing", "NpsDeadLetterRate"}, f"still firing: {firing()}"))
+        lasting = {"NpsCommitsFailing", "NpsDeadLetterRate", "NpsFollowUpsDeadLetterRate"}  # of more than a minute
+        within(30, lambda: expect(firing() <= lasting, f"still firing: {firing()}"))
 
 
 def expect(holds: bool, otherwise: str) -> None:

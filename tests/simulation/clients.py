@@ -352,6 +352,12 @@ class Consumer:
     async def position(self, at: TopicPartition) -> int:
         return self._reading[at].position
 
+    def highwater(self, at: TopicPartition) -> int:
+        return self._reading[at].end
+
+    def last_poll_timestamp(self, at: TopicPartition) -> int:
+        return self._network.cluster.now_ms()
+
 
 class Admin:
     """In place of `AIOKafkaAdminClient`: the group's offsets."""

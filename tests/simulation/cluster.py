@@ -100,7 +100,7 @@ class Cluster:
     def __init__(self, loop: VirtualLoop, rng: random.Random, now_ms: Callable[[], int]) -> None:
         self._loop = loop
         self._rng = rng
-        self._now_ms = now_ms
+        self.now_ms = now_ms
         self.logs: dict[TopicPartition, Log] = {}
         self.offsets: dict[tuple[str, TopicPartition], tuple[int, str]] = {}
         self.producers: dict[str, Coordinated] = {}
@@ -137,7 +137,7 @@ class Cluster:
             transaction.partitions.append(at)
             log.open[transaction] = log.end
         transaction.rows[at.topic] += len(rows)
-        now_ms = self._now_ms()
+        now_ms = self.now_ms()
         first = log.end
         for row in rows:
             log.append(Entry(*row, now_ms, transaction))
@@ -209,7 +209,7 @@ class Cluster:
 
     def _mark(self, transaction: Transaction, at: TopicPartition) -> None:
         log = self.log(at)
-        log.append(Entry(None, None, (), self._now_ms(), transaction, control=True))
+        log.append(Entry(None, None, (), self.now_ms(), transaction, control=True))
         del log.open[transaction]
 
     def _materialise(self, transaction: Transaction) -> None:

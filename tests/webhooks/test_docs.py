@@ -11,27 +11,33 @@ import subprocess
 import sys
 import threading
 import time
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import yaml
 from typer.testing import CliRunner
 
-from schemas.events import PASSIVE_DETECTED, PASSIVE_WITHDRAWN, SCORE_CHANGED
-from schemas.follow_up import accept_follow_up
+from schemas.events import EVENT_TYPES, FOLLOW_UP_OVERDUE, PASSIVE_DETECTED, PASSIVE_WITHDRAWN, SCORE_CHANGED
+from schemas.follow_up import FollowUp, accept_follow_up
+from schemas.times import US_PER_DAY, format_rfc3339
 from schemas.webhooks import Envelope, body
 from streams.broker import free_port
 from streams.cli.application import app
+from streams.rules.follow_ups import MATCHED, decide_follow_up
 from streams.settings import Settings
 from streams.webhooks.config import read_config
 from streams.webhooks.metrics import RESULTS
 from streams.webhooks.sample import sample
 from streams.webhooks.sending import Outcome, Sender, Verdict
 from streams.webhooks.signing import Secret, signed_headers
+from tests.intake.serving import TOKEN, serving
+from tests.rules.build import CUSTOMER, feed, response
 from tests.webhooks.endpoints import endpoint
 from tests.webhooks.receiver import OTHER_SECRET, SECRET
 
@@ -60,6 +66,7 @@ def test_the_file_of_endpoints_is_one(tmp_path: Path) -> None:
     (tmp_path / "secrets" / "zendesk").write_text(SECRET)
     environment = {"HUBSPOT_SECRET": SECRET, "ZENDESK_URL": "https://zendesk.example/x"}
     assert [each.name for each in read_config(tmp_path / "webhooks.toml", (), environment)] == ["hubspot", "zendesk"]
+    assert set(tomllib.loads(text)["endpoints"]["hubspot"]["types"]) == set(EVENT_TYPES), "it shows what the default is"
 
 
 def test_the_compose_profile_is_of_commands_and_settings_that_exist() -> None:
@@ -79,7 +86,7 @@ def test_the_compose_profile_is_of_commands_and_settings_that_exist() -> None:
 
 
 def test_the_follow_up_is_one() -> None:
-    (example,) = programs("json")
+    example, _ = programs("json")
     follow_up = accept_follow_up(b"c-1001", example.encode(), 1_800_000_000_000)
     assert (follow_up.status, follow_up.detected_event_id) == ("contacted", "3d4cb1d5-1b7a-5b46-9b9c-4d4e2c7b9a10")
 
@@ -102,12 +109,16 @@ def test_the_verification_by_hand() -> None:
 
 # --- the bridge ---
 
+ZENDESK_FIELDS = {"nps_customer_id": 101, "nps_survey_id": 102, "nps_status": 103, "nps_action": 104, "nps_reason": 105}
+"""As what Zendesk's trigger sends has them, too."""
+
 
 class Vendor:
     """Stands in for a CRM: remembers calls, and answers what the bridge reads."""
 
     def __init__(self) -> None:
         self.calls: queue.Queue[tuple[str, str, Any, dict[str, str]]] = queue.Queue()
+        self.tasks: set[str] = set()
         self.tickets: list[dict[str, Any]] = []
         self.down = False
         vendor = self
@@ -116,12 +127,14 @@ class Vendor:
             def answer(self) -> None:
                 length = int(self.headers.get("Content-Length", 0))
                 sent = json.loads(self.rfile.read(length)) if length else None
-                down = vendor.down
-                self.send_response(503 if down else 200)
-                self.end_headers()
-                if not down:
+                if vendor.down:
+                    status, reply = 503, None
+                else:
+                    status, reply = vendor.reply(self.command, self.path, sent)
                     vendor.calls.put((self.command, self.path, sent, dict(self.headers)))
-                    self.wfile.write(json.dumps(vendor.reply(self.command, self.path, sent)).encode())
+                self.send_response(status)
+                self.end_headers()
+                self.wfile.write(json.dumps(reply).encode())
 
             do_GET = do_POST = do_PUT = do_PATCH = answer  # noqa: N815
 
@@ -130,18 +143,28 @@ class Vendor:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 
-    def reply(self, method: str, path: str, sent: Any) -> Any:
-        """As Zendesk's tickets; the others' answers are not read."""
+    def reply(self, method: str, path: str, sent: Any) -> tuple[int, Any]:
+        """As HubSpot, which knows its tasks, and Zendesk its tickets; Salesforce's answers are not read."""
+        if path == "/crm/v3/objects/tasks/batch/upsert":
+            for task in sent["inputs"]:
+                if task["id"] not in self.tasks and "hs_timestamp" not in task["properties"]:
+                    return 400, {"message": "hs_timestamp is required"}
+                self.tasks.add(task["id"])
+        elif path.startswith("/crm/"):
+            known = method == "PATCH" and path.removeprefix("/crm/v3/objects/tasks/").partition("?")[0] in self.tasks
+            return 200 if known else 404, None
         if method == "POST" and path == "/api/v2/tickets":
-            self.tickets.append(sent["ticket"])
+            self.tickets.append(dict(sent["ticket"]))
+        elif method == "PUT":
+            self.tickets[int(path.rpartition("/")[2]) - 1] |= sent["ticket"]
         found = [
             {"id": number, **ticket}
             for number, ticket in enumerate(self.tickets, start=1)
             if path.endswith(f"external_id={ticket['external_id']}")
         ]
-        return {"tickets": found}
+        return 200, {"tickets": found}
 
-    def next_calls(self) -> list[tuple[str, str, Any]]:
+    def next_calls(self) -> Calls:
         """Those since the last look."""
         found = []
         while not self.calls.empty():
@@ -152,27 +175,36 @@ class Vendor:
 
 
 @contextmanager
+def running(marker: str, folder: Path, environment: dict[str, str]) -> Iterator[str]:
+    """The documented program that has this in it; gives its address, where it may be still starting."""
+    (program,) = [each for each in programs("python") if marker in each]
+    file = folder / "program.py"
+    file.write_text(program)
+    port = free_port()
+    process = subprocess.Popen([sys.executable, str(file)], env={**os.environ, **environment, "PORT": str(port)})
+    try:
+        yield f"http://127.0.0.1:{port}/nps"
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
 def bridge(crm: str, folder: Path) -> Iterator[tuple[Vendor, str]]:
     """The documented program, and the CRM behind it."""
-    (program,) = [each for each in programs("python") if "class Bridge" in each]
-    (folder / "bridge.py").write_text(program)
     vendor = Vendor()
     threading.Thread(target=vendor.server.serve_forever, daemon=True).start()
-    port = free_port()
     environment = {
-        **os.environ,
         "CRM": crm,
         "CRM_URL": f"http://127.0.0.1:{vendor.server.server_address[1]}",
         "CRM_TOKEN": "vendor-token",
         "WEBHOOK_SECRET": SECRET,
-        "PORT": str(port),
+        "ZENDESK_FIELDS": json.dumps(ZENDESK_FIELDS),
     }
-    running = subprocess.Popen([sys.executable, str(folder / "bridge.py")], env=environment)
     try:
-        yield vendor, f"http://127.0.0.1:{port}/nps"
+        with running("class Bridge", folder, environment) as url:
+            yield vendor, url
     finally:
-        running.kill()
-        running.wait()
         vendor.server.shutdown()
         vendor.server.server_close()
 
@@ -186,21 +218,42 @@ async def send(sender: Sender, event: Envelope) -> Outcome:
     return outcome
 
 
-def about(event_type: str, detection: str, **fields: Any) -> Envelope:
+DETECTION = "3d4cb1d5-1b7a-5b46-9b9c-4d4e2c7b9a10"
+ANSWERED_AT, DUE_AT = "2026-01-01T00:00:00Z", "2026-01-04T00:00:00Z"
+DETECTED = {
+    "comment": "It does what it should.",
+    "reason": "expectations_met",
+    "recommended_action": "tailored_offer",
+    "follow_up_question": "What could we have done to surprise you?",
+    "follow_up_due_at": DUE_AT,
+}
+NOTES = """\
+Comment: It does what it should.
+Reason: expectations_met
+To do: tailored_offer
+To ask: What could we have done to surprise you?"""
+CUSTOMER_AND_SURVEY = ("nps-webhooks-test", "nps-webhooks-test")
+"""The sample's."""
+
+
+def about(event_type: str, detection: str = DETECTION, **fields: Any) -> Envelope:
     """A sample that is about a detection."""
     made = sample(event_type)
-    data = json.loads(made.body)["data"] | fields
-    own = {PASSIVE_DETECTED: "event_id", SCORE_CHANGED: "detected_event_id", PASSIVE_WITHDRAWN: "withdrawn_event_id"}
-    data[own[event_type]] = detection
-    return Envelope(made.id, event_type, body(event_type, "2026-01-01T00:00:00Z", json.dumps(data).encode()))
+    own = {PASSIVE_DETECTED: "event_id", PASSIVE_WITHDRAWN: "withdrawn_event_id"}.get(event_type, "detected_event_id")
+    data = json.loads(made.body)["data"] | {own: detection} | fields
+    at = DUE_AT if event_type == FOLLOW_UP_OVERDUE else ANSWERED_AT
+    return Envelope(made.id, event_type, body(event_type, at, json.dumps(data).encode()))
 
 
-@pytest.mark.parametrize("crm", ["hubspot", "salesforce", "zendesk"])
-async def test_the_bridge_opens_and_closes_one_task_for_a_detection(crm: str, tmp_path: Path) -> None:
-    detection = "3d4cb1d5-1b7a-5b46-9b9c-4d4e2c7b9a10"
-    detected = about(PASSIVE_DETECTED, detection, comment="It does what it should.", reason="expectations_met")
-    converted = about(SCORE_CHANGED, detection)
-    withdrawn = about(PASSIVE_WITHDRAWN, detection)
+CRMS = ("hubspot", "salesforce", "zendesk")
+
+
+@pytest.mark.parametrize("crm", CRMS)
+async def test_the_bridge_opens_raises_and_closes_one_task_for_a_detection(crm: str, tmp_path: Path) -> None:
+    detected = about(PASSIVE_DETECTED, **DETECTED)
+    overdue = about(FOLLOW_UP_OVERDUE)
+    converted = about(SCORE_CHANGED)
+    withdrawn = about(PASSIVE_WITHDRAWN)
     with bridge(crm, tmp_path) as (vendor, url):
         async with (
             Sender(endpoint(tmp_path, url), 5, 1) as sender,
@@ -212,53 +265,214 @@ async def test_the_bridge_opens_and_closes_one_task_for_a_detection(crm: str, tm
             assert vendor.next_calls() == [], "a signature of somebody else opens nothing"
             assert (await sender.send(detected)).verdict is Verdict.DELIVERED
             repeated = vendor.next_calls()
+            for _ in range(2):
+                assert (await sender.send(overdue)).verdict is Verdict.DELIVERED
+            raised = vendor.next_calls()
             vendor.down = True
             assert (await sender.send(converted)).cause == "http_503", "it comes again"
             vendor.down = False
             assert (await sender.send(converted)).verdict is Verdict.DELIVERED
             closed = vendor.next_calls()
             assert (await sender.send(withdrawn)).verdict is Verdict.DELIVERED
-            assert (await sender.send(about(SCORE_CHANGED, detection, detected_event_id=None))).cause == ""
+            dropped = vendor.next_calls()
+            assert (await sender.send(about(SCORE_CHANGED, detected_event_id=None))).cause == ""
+            assert vendor.next_calls() == [], "nothing was open"
     check = {"hubspot": check_hubspot, "salesforce": check_salesforce, "zendesk": check_zendesk}[crm]
-    check(detection, opened, repeated, closed)
+    check(opened, repeated, raised, closed, dropped)
+
+
+@pytest.mark.parametrize("crm", CRMS)
+async def test_the_bridge_opens_what_is_overdue_and_not_known_and_closes_nothing_of_the_kind(
+    crm: str, tmp_path: Path
+) -> None:
+    with bridge(crm, tmp_path) as (vendor, url):
+        async with Sender(endpoint(tmp_path, url), 5, 1) as sender:
+            for event_type in (SCORE_CHANGED, PASSIVE_WITHDRAWN, FOLLOW_UP_OVERDUE):
+                assert (await send(sender, about(event_type))).verdict is Verdict.DELIVERED
+            *_, (_, _, sent) = vendor.next_calls()
+    if crm == "hubspot":
+        assert sent["inputs"][0]["properties"]["hs_timestamp"] == DUE_AT
+        assert vendor.tasks == {DETECTION}
+    elif crm == "salesforce":
+        assert (sent["Overdue__c"], sent["Due_At__c"]) == (True, DUE_AT)
+    else:
+        assert (sent["ticket"]["priority"], sent["ticket"]["due_at"]) == ("urgent", DUE_AT)
+        assert len(vendor.tickets) == 1
+
+
+async def test_a_task_without_a_due_time_is_due_when_the_customer_answered(tmp_path: Path) -> None:
+    with bridge("hubspot", tmp_path) as (vendor, url):
+        async with Sender(endpoint(tmp_path, url), 5, 1) as sender:
+            await send(sender, about(PASSIVE_DETECTED, follow_up_due_at=None))
+            ((_, _, sent),) = vendor.next_calls()
+    assert sent["inputs"][0]["properties"]["hs_timestamp"] == ANSWERED_AT
 
 
 Calls = list[tuple[str, str, Any]]
 
 
-def check_hubspot(detection: str, opened: Calls, repeated: Calls, closed: Calls) -> None:
+def check_hubspot(opened: Calls, repeated: Calls, raised: Calls, closed: Calls, dropped: Calls) -> None:
     ((method, path, sent),) = opened
     assert (method, path) == ("POST", "/crm/v3/objects/tasks/batch/upsert")
     (task,) = sent["inputs"]
-    assert (task["idProperty"], task["id"], task["properties"]["nps_event_id"]) == (
-        "nps_event_id",
-        detection,
-        detection,
-    )
-    assert task["properties"]["hs_task_subject"] == "nps-webhooks-test gave a 8"
-    assert task["properties"]["hs_task_priority"] == "HIGH"
-    assert task["properties"]["hs_task_body"] == "It does what it should."
-    assert task["properties"]["hs_timestamp"].endswith("Z")
+    assert (task["idProperty"], task["id"]) == ("nps_event_id", DETECTION)
+    properties = task["properties"]
+    assert properties["nps_event_id"] == DETECTION
+    assert (properties["nps_customer_id"], properties["nps_survey_id"]) == CUSTOMER_AND_SURVEY
+    assert properties["hs_task_subject"] == "nps-webhooks-test gave a 8"
+    assert properties["hs_task_priority"] == "HIGH"
+    assert properties["hs_task_body"] == NOTES
+    assert properties["hs_timestamp"] == DUE_AT, "it is the task's due date"
+    assert (properties["hs_task_status"], properties["nps_status"]) == ("NOT_STARTED", "opened")
     assert repeated == opened, "an upsert of the same"
-    (task,) = closed[0][2]["inputs"]
-    assert (task["id"], task["properties"]["hs_task_status"]) == (detection, "COMPLETED")
+    assert raised[0] == raised[1]
+    (reminder,) = raised[0][2]["inputs"]
+    assert reminder["id"] == DETECTION
+    assert reminder["properties"]["hs_task_subject"] == "Overdue: nps-webhooks-test gave a 8"
+    assert reminder["properties"]["hs_task_priority"] == "HIGH"
+    assert not {"hs_task_status", "nps_status", "hs_task_body"} & set(reminder["properties"]), "they stay as they are"
+    ((method, path, sent),) = closed
+    assert (method, path) == ("PATCH", f"/crm/v3/objects/tasks/{DETECTION}?idProperty=nps_event_id")
+    assert sent["properties"] == {"nps_status": "converted", "hs_task_status": "COMPLETED"}
+    assert dropped[0][2]["properties"] == {"nps_status": "withdrawn", "hs_task_status": "COMPLETED"}
 
 
-def check_salesforce(detection: str, opened: Calls, repeated: Calls, closed: Calls) -> None:
+def check_salesforce(opened: Calls, repeated: Calls, raised: Calls, closed: Calls, dropped: Calls) -> None:
     ((method, path, sent),) = opened
-    assert (method, path) == ("PATCH", f"/services/data/v62.0/sobjects/Nps_Case__c/Detection_Id__c/{detection}")
-    assert (sent["Status__c"], sent["Score__c"], sent["Reason__c"]) == ("Open", 8, "expectations_met")
+    assert (method, path) == ("PATCH", f"/services/data/v62.0/sobjects/Nps_Case__c/Detection_Id__c/{DETECTION}")
+    assert (sent["Status__c"], sent["Score__c"], sent["Reason__c"]) == ("Opened", 8, "expectations_met")
+    assert (sent["Customer_Id__c"], sent["Survey_Id__c"]) == CUSTOMER_AND_SURVEY
+    assert (sent["Recommended_Action__c"], sent["Due_At__c"]) == ("tailored_offer", DUE_AT)
+    assert sent["Follow_Up_Question__c"] == DETECTED["follow_up_question"]
     assert "Detection_Id__c" not in sent, "Salesforce refuses the key in the body"
     assert repeated == opened
+    assert raised[0] == raised[1]
+    assert (raised[0][1], raised[0][2]["Overdue__c"], raised[0][2]["Due_At__c"]) == (path, True, DUE_AT)
+    assert "Status__c" not in raised[0][2], "it stays as it is"
     assert (closed[0][1], closed[0][2]["Status__c"]) == (path, "Converted")
+    assert "Due_At__c" not in closed[0][2], "it stays as it is"
+    assert dropped[0][2]["Status__c"] == "Withdrawn"
 
 
-def check_zendesk(detection: str, opened: Calls, repeated: Calls, closed: Calls) -> None:
+def check_zendesk(opened: Calls, repeated: Calls, raised: Calls, closed: Calls, dropped: Calls) -> None:
     look_up, (method, path, sent) = opened
-    assert look_up == ("GET", f"/api/v2/tickets?external_id={detection}", None)
-    assert (method, path, sent["ticket"]["external_id"]) == ("POST", "/api/v2/tickets", detection)
+    assert look_up == ("GET", f"/api/v2/tickets?external_id={DETECTION}", None)
+    assert (method, path, sent["ticket"]["external_id"]) == ("POST", "/api/v2/tickets", DETECTION)
     assert sent["ticket"]["tags"] == ["nps_8"]
-    assert sent["ticket"]["comment"] == {"body": "It does what it should.", "public": False}
+    assert sent["ticket"]["comment"] == {"body": NOTES, "public": False}
+    assert (sent["ticket"]["type"], sent["ticket"]["due_at"]) == ("task", DUE_AT)
+    written = {field["id"]: field["value"] for field in sent["ticket"]["custom_fields"]}
+    assert (written[101], written[102]) == CUSTOMER_AND_SURVEY
+    assert written[103] == "nps_opened"
     assert repeated == [look_up], "no second ticket"
+    assert [call[:2] for call in raised] == [look_up[:2], ("PUT", "/api/v2/tickets/1"), look_up[:2]], "said once"
+    assert raised[1][2]["ticket"]["priority"] == "urgent"
+    assert raised[1][2]["ticket"]["comment"] == {"body": f"overdue, {DUE_AT}", "public": False}
     assert closed[1][:2] == ("PUT", "/api/v2/tickets/1")
     assert closed[1][2]["ticket"]["status"] == "solved"
+    assert closed[1][2]["ticket"]["custom_fields"] == [{"id": 103, "value": "nps_converted"}]
+    assert dropped[1][2]["ticket"]["custom_fields"] == [{"id": 103, "value": "nps_withdrawn"}]
+
+
+def test_the_tables_name_what_the_programs_write_and_read() -> None:
+    table = "\n".join(re.findall(r"^\|.*\|$", DOCS, flags=re.MULTILINE))
+    code = "".join(each for each in programs("python") if "class Bridge" in each or "class TaskMoved" in each)
+    named = set(re.findall(r'"(hs_\w+|nps_(?!opened|other|\{)\w+|\w+__c)"', code)) - {"hs_task_type"}
+    assert len(named) > 20
+    assert [name for name in sorted(named) if name not in table] == []
+
+
+# --- the way back ---
+
+TIMES = ("hs_lastmodifieddate", "LastModifiedDate", "updated_at")
+"""What the CRMs call the time of a change."""
+
+
+def as_the_crm_tells_it(crm: str, opened: Calls, changed: dict[str, str], at_us: int) -> dict[str, Any]:
+    """What the CRM sends of the task that these calls have opened, once somebody has changed it."""
+    _, path, sent = opened[-1]
+    at = format_rfc3339(at_us)
+    if crm == "hubspot":
+        return {**sent["inputs"][0]["properties"], **changed, "hs_object_id": 981, "hs_lastmodifieddate": at_us // 1000}
+    if crm == "salesforce":
+        names = {"nps_status": "Status__c", "nps_action": "Action__c", "nps_reason": "Learned_Reason__c"}
+        moved = {names[name]: value for name, value in changed.items()}
+        moved["Status__c"] = moved["Status__c"].capitalize()
+        time_ = at.replace("Z", "+0000")
+        return {**sent, **moved, "Id": "a01", "Detection_Id__c": path.rpartition("/")[2], "LastModifiedDate": time_}
+    ticket = sent["ticket"]
+    held = {field["id"]: field["value"] for field in ticket["custom_fields"]}
+    held |= {ZENDESK_FIELDS[name]: f"nps_{value}" for name, value in changed.items()}
+    known = {"id": "1", "external_id": ticket["external_id"], "updated_at_with_timestamp": at}
+    known |= {f"ticket_field_{number}": held.get(number, "") for number in ZENDESK_FIELDS.values()}
+    _, template = programs("json")
+    told: dict[str, Any] = json.loads(re.sub(r"\{\{ticket\.(\w+)\}\}", lambda found: known[found[1]], template))
+    return told
+
+
+async def tell(url: str, fields: Any, token: str = "the-crm's") -> int:
+    """What the way back answers, while it may still be starting."""
+    deadline = time.monotonic() + 30
+    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as client:
+        while True:
+            try:
+                async with client.post(url, json=fields) as answer:
+                    return answer.status
+            except aiohttp.ClientConnectionError:
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("crm", CRMS)
+async def test_a_task_that_is_moved_comes_back_as_a_follow_up_of_its_case(crm: str, tmp_path: Path) -> None:
+    (decision,) = feed(None, response("r1", 8, 2))
+    (event,) = decision.events
+    detected = Envelope(event.id, event.type, body(event.type, ANSWERED_AT, json.dumps(event.data).encode()))
+    with bridge(crm, tmp_path) as (vendor, url):
+        async with Sender(endpoint(tmp_path, url), 5, 1) as sender:
+            await send(sender, detected)
+            opened = vendor.next_calls()
+    now_ms = time.time_ns() // 1_000_000
+    at_us = now_ms * 1000 - US_PER_DAY
+    chosen = {"nps_action": "tailored_offer", "nps_reason": "indifferent"}
+
+    def told(status: str, **changed: str) -> dict[str, Any]:
+        return as_the_crm_tells_it(crm, opened, {"nps_status": status, **changed}, at_us)
+
+    async with serving() as intake:
+        environment = {
+            "CRM": crm,
+            "INTAKE_URL": intake.server.url.rstrip("/"),
+            "INTAKE_TOKEN": TOKEN,
+            "TASK_TOKEN": "the-crm's",
+        }
+        with running("class TaskMoved", tmp_path, environment) as url:
+            assert await tell(url, told("contacted", **chosen)) == 202
+            assert await tell(url, told("contacted", **chosen)) == 202
+            assert await tell(url, told("declined")) == 202
+            for own in ("opened", "converted", "left", "withdrawn"):
+                assert await tell(url, told(own, **chosen)) == 204, "nobody did anything"
+            assert await tell(url, told("resolved", nps_action="a_cake")) == 422, "as the intake says"
+            assert await tell(url, []) == 422, "no task"
+            assert await tell(url, told("resolved") | dict.fromkeys(TIMES, "yesterday")) == 422
+            assert await tell(url, told("contacted"), token="somebody's") == 401
+            intake.published.fails = True
+            assert await tell(url, told("resolved")) == 503, "it is to come again"
+        records = [record for _, record in intake.published.records]
+        assert {topic for topic, _ in intake.published.records} == {"nps.follow-ups"}
+    contacted, repeat, declined = (accept_follow_up(record.key, record.value, now_ms) for record in records)
+    assert repeat == contacted
+    task = {"hubspot": "981", "salesforce": "a01", "zendesk": "1"}[crm]
+    assert contacted == FollowUp(
+        follow_up_id=f"task-{task}-contacted",
+        customer_id=CUSTOMER,
+        survey_id="relational",
+        detected_event_id=event.id,
+        status="contacted",
+        action="tailored_offer",
+        reason="indifferent",
+        occurred_at=at_us,
+    )
+    assert (declined.follow_up_id, declined.action, declined.reason) == (f"task-{task}-declined", "other", None)
+    assert decide_follow_up(decision.journey, contacted).outcome == MATCHED
+    assert decide_follow_up(decision.journey, declined).outcome == MATCHED
