@@ -17,7 +17,7 @@ from tests.operations.test_metrics_contract import OPENMETRICS, Worker
 from tests.operations.test_prometheus_rules import CASES, RECORDED
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "docs" / f"{name}.md" for name in ("operations", "crm", "scaling")]
+DOCUMENTS = [ROOT / "docs" / f"{name}.md" for name in ("operations", "conversions", "crm", "scaling")]
 OF_TARGETS = {"instance", "job", "namespace"}
 """What Prometheus, and whoever finds the targets for it, puts on every series."""
 PROPERTIES_OF_CRMS = {
