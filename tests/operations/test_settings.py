@@ -220,7 +220,7 @@ def test_a_playbook_is_read_at_the_start(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert Settings.from_environment().playbook() is default_playbook()
     own = tmp_path / "playbook.toml"
     text = files("schemas").joinpath("playbook.toml").read_text("utf-8")
-    own.write_text(text.replace("What could we have done to surprise you?", "How could we surprise you?"), "utf-8")
+    own.write_text(text.replace("What would have gone beyond them?", "How could we surprise you?"), "utf-8")
     monkeypatch.setenv("NPS_PLAYBOOK_FILE", str(own))
     asked = Settings.from_environment().playbook().follow_up_question("expectations_met", "en")
     assert asked.endswith("How could we surprise you?")
