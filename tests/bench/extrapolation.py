@@ -20,7 +20,7 @@ COMMIT_CPU_US = 3_000
 RESPONSE_BYTES, EVENT_BYTES = 332, 370
 """In the log, a response: itself, and its share of the events (docs/operations.md#sizing)."""
 RESPONSE_DAYS, EVENT_DAYS = 400, 30
-STATE_BYTES = 240
+STATE_BYTES = 370
 """Of a journey on disk."""
 COMPACTION = 1.25
 """Records of a changelog over those that are alive."""
@@ -32,7 +32,7 @@ ROWS_AT_MOST = 2 * (1 + 12 + 10 + 3) * 2
 SEGMENTS_A_RESPONSE = 4
 RESPONSES_A_YEAR = 2.56
 """Of a customer, as `tests.bench.skew` draws them."""
-PARTITION_RATE = 30_000
+PARTITION_RATE = 25_000
 """Responses/s that one partition can take: a whole worker."""
 
 
