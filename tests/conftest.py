@@ -6,6 +6,7 @@ import fcntl
 import gc
 import os
 import shutil
+import signal
 import tempfile
 import uuid
 from collections.abc import Generator, Iterator
@@ -30,6 +31,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Forget the caller's own settings: a test sets what it needs."""
     for name in [name for name in os.environ if name.startswith("NPS_")]:
         del os.environ[name]
+    # A shell's background jobs ignore Ctrl-C, and so would the programs that tests start.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if (run := os.environ.get("PYTEST_XDIST_TESTRUNUID")) is not None:
         names = (Path(tempfile.gettempdir()) / f"nps-tests-{run}.{name}" for name in ("gate", "floor"))
         config.stash[TURN] = tuple(name.open("w") for name in names)
