@@ -22,7 +22,7 @@ from schemas.keys import JourneyKind, erasure_prefix, journey_key, parse_journey
 from schemas.response import Rejected, SurveyResponse, accept, erased_id
 from schemas.times import US_PER_DAY
 from schemas.topics import Topics
-from streams.engine.anonymous import end_of_index, index_key, indexed_key
+from streams.engine.anonymous import end_of_index, index_key, indexed_key, is_anonymous
 from streams.engine.due import DUE_PREFIX, due_entry, due_key, end_of_due
 from streams.engine.formats import JOURNEY, REMEMBERED
 from streams.engine.inbox import Slice
@@ -104,7 +104,7 @@ class Decider:
             elif key in committing:
                 state = committing[key]
             else:
-                state = self._decoded(response, stored[key])
+                state = self._decoded(key, stored[key])
             customer_id = response.customer_id
             if customer_id is None:
                 self._decide_anonymous(key, state, response, record.timestamp, stream_time_ms)
@@ -324,10 +324,11 @@ class Decider:
         keys = [key for key in keys if key not in states and key not in committing]
         return dict(zip(keys, self._store.get_many([b"j" + key for key in keys]), strict=True)) if keys else {}
 
-    def _decoded(self, response: SurveyResponse, stored: bytes | None) -> State | None:
+    @staticmethod
+    def _decoded(key: bytes, stored: bytes | None) -> State | None:
         if stored is None:
             return None
-        return REMEMBERED.decode(stored) if response.customer_id is None else JOURNEY.decode(stored)
+        return REMEMBERED.decode(stored) if is_anonymous(key) else JOURNEY.decode(stored)
 
     def _state(self, key: bytes, read: Mapping[bytes, bytes | None] | None = None) -> State | None:
         """Look it up; `read`: what `_stored_states` has read already."""
@@ -335,10 +336,7 @@ class Decider:
             return self.unit.states[key]
         if self.committing and key in self.committing.states:
             return self.committing.states[key]
-        stored = self._store.get(b"j" + key) if read is None else read[key]
-        if stored is None:
-            return None
-        return (JOURNEY if parse_journey_key(key).kind == "customer" else REMEMBERED).decode(stored)
+        return self._decoded(key, self._store.get(b"j" + key) if read is None else read[key])
 
     def _keys_of(self, erased: str) -> set[bytes]:
         keys = set(self.unit.keys_of(erased))

@@ -49,14 +49,17 @@ class Inbox:
         return self._expected
 
     @property
-    def first_offset(self) -> int | None:
-        """Of the first record that waits."""
-        return self._slices[0].records[0].offset if self._slices else None
-
-    @property
     def oldest_record_time_ms(self) -> int | None:
         """Record time of the first one waiting."""
         return self._slices[0].records[0].timestamp if self._slices else None
+
+    def taken_to(self, position: int, fetched_to: int = 0) -> int:
+        """Return the offset before which everything was taken out. Before `position` everything was fetched, marks of
+        transactions included, which are no records; what was fetched, up to `fetched_to`, may be on its way here.
+        """
+        if self._slices:
+            return self._slices[0].records[0].offset
+        return max(self._expected, 0 if fetched_to > self._expected else position)
 
     def begin_at(self, offset: int) -> None:
         """Empty it, and take records from this offset on."""

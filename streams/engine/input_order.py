@@ -12,11 +12,8 @@ import asyncio
 import time
 from typing import Final
 
-from aiokafka.errors import KafkaError
-from faust.exceptions import ConsumerNotStarted
-
 from streams.engine.inbox import Inbox, Slice
-from streams.engine.positions import Positions
+from streams.engine.positions import NO_ANSWER, Positions
 
 RESPONSES_AHEAD_MAX_MS: Final = 1_000
 """By how much a response may be later than a follow-up that is decided after it, ms of record time. Nobody is contacted
@@ -73,10 +70,9 @@ class InputOrder:
         try:
             async with asyncio.timeout(POSITION_TIMEOUT_S):
                 position = await self._positions.position(self._partition)
-        except (KafkaError, OSError, TimeoutError, ConsumerNotStarted):
+        except NO_ANSWER:
             return
-        in_transit = self._positions.fetched_to(self._partition) > self._responses.expected
-        if position >= self._awaited_responses and not in_transit:
+        if self._responses.taken_to(position, self._positions.fetched_to(self._partition)) >= self._awaited_responses:
             self._awaited_responses = 0
 
     def _responses_may_come(self) -> bool:

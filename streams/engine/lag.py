@@ -60,12 +60,13 @@ class FollowUpsLag:
     """
 
     def __init__(self) -> None:
-        self._end = 0
+        self.end = 0
+        """Of the partition, as last seen, also while it can't be read."""
         self._since_s = time.time()
 
     def end_seen(self, end: int) -> None:
-        """Take note of the partition's end, from whoever asked for it: also while it can't be read."""
-        self._end = max(self._end, end)
+        """Take note of the partition's end, from whoever asked for it."""
+        self.end = max(self.end, end)
 
     def set_back(self, oldest_ms: int | None, read: FollowUpsRead) -> None:
         """Remember how far it was: what was read is about to be given up, and will be read again."""
@@ -77,7 +78,7 @@ class FollowUpsLag:
         """
         # Between what is committed and what was read there may be marks of transactions, which are nothing to process.
         done = max(committed, read.position) if oldest_ms is None else committed
-        records = max(max(self._end, read.end) - done, 0)
+        records = max(max(self.end, read.end) - done, 0)
         seconds = max(time.time() - self._waiting_since_s(oldest_ms, read), 0.0)
         if records == 0 and seconds <= READ_MAX_AGE_S:
             seconds = 0.0

@@ -13,13 +13,11 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
-from faust.exceptions import ConsumerNotStarted
 
 from streams.engine.decider import Decider
 from streams.engine.inbox import Inbox
-from streams.engine.positions import Positions
+from streams.engine.positions import NO_ANSWER, Positions
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +72,7 @@ class OverdueWatch:
             async with asyncio.timeout(ENDS_TIMEOUT_S):
                 responses, follow_ups = await self._positions.ends(self._responses, self._follow_ups)
                 position = await self._positions.position(number)
-        except (KafkaError, OSError, TimeoutError, ConsumerNotStarted) as error:
+        except NO_ANSWER as error:
             logger.debug("partition %d: not known to be caught up: %s", number, type(error).__name__)
             return
         self._ends = _Ends(now_s, responses, follow_ups, position)
@@ -85,17 +83,9 @@ class OverdueWatch:
         if ends is None or time.monotonic() - ends.asked_at_s > ENDS_MAX_AGE_S:
             return
         number = self._responses.partition
-        # Fetched, and on its way through the stream to the inbox.
-        in_transit = self._positions.fetched_to(number) > inbox.expected
-        if _decided_to(inbox, 0 if in_transit else ends.position) < ends.responses:
+        if inbox.taken_to(ends.position, self._positions.fetched_to(number)) < ends.responses:
             return
-        if _decided_to(follow_ups, self._positions.follow_ups_read(number).position) < ends.follow_ups:
+        if follow_ups.taken_to(self._positions.follow_ups_read(number).position) < ends.follow_ups:
             return
         if not decider.decide_overdue(self._now_us()):
             self._ends = None
-
-
-def _decided_to(inbox: Inbox, position: int) -> int:
-    """Return the offset before which everything is decided. The position is past markers, which are no records."""
-    first = inbox.first_offset
-    return max(inbox.expected, position) if first is None else first

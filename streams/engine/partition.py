@@ -80,8 +80,7 @@ class Partition:
         known = self.known = Committing(config, number, observer, listeners, shared.turn)
         """What is committed."""
         self._end = 0
-        self._follow_ups_end = 0
-        """Ends of the inputs as seen when opening. Of the responses' the consumer knows better once it has fetched."""
+        """End of the responses as seen when opening; the consumer knows better once it has fetched."""
         self._inbox = Inbox()
         self._follow_up_inbox = Inbox()
         self._order = InputOrder(number, self._inbox, self._follow_up_inbox, positions)
@@ -285,7 +284,6 @@ class Partition:
         note = NOTHING_COMMITTED if known.offset is None else OffsetNote.decode(known.metadata)
         responses = self._checked(self.known.responses, known, known.offset)
         known = await self._positions.committed(self.known.follow_ups)
-        self._follow_ups_end = known.end
         self.follow_ups_lag.end_seen(known.end)
         offset = note.follow_ups_offset if known.offset is None else known.offset
         return responses, self._checked(self.known.follow_ups, known, offset), note
@@ -311,7 +309,7 @@ class Partition:
         self._inbox.begin_at(self.known.offset)
         self._follow_up_inbox.begin_at(self.known.follow_ups_offset)
         self._positions.follow(self.number, self.known.follow_ups_offset, self)
-        self._order.begin(self._end, self._follow_ups_end)
+        self._order.begin(self._end, self.follow_ups_lag.end)
         self._overdue.begin()
         for listener in (self._listener, self._case_listener):
             listener.partition_ready(self.number)

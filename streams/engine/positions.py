@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
+from faust.exceptions import ConsumerNotStarted
 
 from streams.engine.follow_ups import FollowUpsRead, Taker
+
+NO_ANSWER: Final = (KafkaError, OSError, TimeoutError, ConsumerNotStarted)
+"""What asking for ends and positions may raise where nobody answers in time."""
 
 
 class LogLost(Exception):

@@ -15,28 +15,34 @@ async def longest_hold_s(work: Callable[[], Awaitable[object]]) -> float:
     """Do it three times; return the longest hold of the best: a collection of the test process's garbage, which is
     much more than a worker has, does not come each time.
     """
-    longest = []
-    for _ in range(TIMES):
-        seen: list[float] = []
-        watch = EventLoopWatch(lambda _, own_s, seen=seen: seen.append(own_s))  # type: ignore[misc]
+
+    async def once() -> float:
+        seen = [0.0]
+        watch = EventLoopWatch(lambda _, own_s: seen.append(own_s))
         await watch.start()
         await work()
         await watch.stop()
-        longest.append(max(seen, default=0.0))
-    print(f"longest holds: {', '.join(f'{hold_s * 1000:.1f} ms' for hold_s in longest)}")
-    return min(longest)
+        return max(seen)
+
+    return await _best_of_some(once)
 
 
 async def longest_turn_s(work: Callable[[], Awaitable[object]]) -> float:
     """The same in CPU of this thread alone, for work that keeps other threads busy which hold up nobody."""
-    longest = []
-    for _ in range(TIMES):
-        seen: list[float] = [0.0]
+
+    async def once() -> float:
+        seen = [0.0]
         watch = asyncio.create_task(_between_turns(seen))
         await work()
         watch.cancel()
-        longest.append(max(seen))
-    print(f"longest turns: {', '.join(f'{turn_s * 1000:.1f} ms' for turn_s in longest)}")
+        return max(seen)
+
+    return await _best_of_some(once)
+
+
+async def _best_of_some(once: Callable[[], Awaitable[float]]) -> float:
+    longest = [await once() for _ in range(TIMES)]
+    print(f"longest holds: {', '.join(f'{hold_s * 1000:.1f} ms' for hold_s in longest)}")
     return min(longest)
 
 
