@@ -45,6 +45,9 @@ class Taker(Protocol):
     def deliver_follow_ups(self, records: Sequence[Record]) -> None:
         """Take fetched records in."""
 
+    def follow_ups_read_on(self) -> None:
+        """Take note that they were read further, with or without records."""
+
 
 class FollowUpsRead(NamedTuple):
     """How far a partition was read."""
@@ -182,7 +185,10 @@ class FollowUpsConsumer:
                         read = read._replace(end=end)
                         if position >= end:
                             read = read._replace(to_end_at_s=consumer.last_poll_timestamp(at) / 1000)
+                    moved_on = position > followed.read.position
                     followed.read = read
+                    if moved_on:
+                        followed.taker.follow_ups_read_on()
 
     def _log_failure(self, error: BaseException) -> None:
         now_s = time.monotonic()

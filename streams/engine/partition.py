@@ -45,8 +45,8 @@ RETRY_MIN_S, RETRY_MAX_S = 0.2, 5.0
 """Pause before a partition is opened again after a failure; doubles up to the maximum."""
 NOTHING_COMMITTED = OffsetNote()
 ROWS_BETWEEN_YIELDS = 2_000
-RESPONSES_HELD_LOOK_S, FOLLOW_UPS_HELD_LOOK_S = 0.05, 0.5
-"""Between two looks whether an input still has to wait for the other, where no record of that comes."""
+HELD_LOOK_S = 0.5
+"""Between two looks whether an input still has to wait for the other, where nothing of that comes."""
 
 
 class Partition:
@@ -154,6 +154,11 @@ class Partition:
         """Take fetched records of the other input in; those before the position are dropped."""
         self._follow_up_inbox.put(records)
         self._wake.set()
+
+    def follow_ups_read_on(self) -> None:
+        """Take note that they were read further, with or without records."""
+        if self._inbox:  # which may have waited for that
+            self._wake.set()
 
     def _clear_inboxes(self) -> None:
         oldest_ms = oldest_follow_up_ms(self._decider, self._follow_up_inbox)
@@ -374,10 +379,10 @@ class Partition:
         else:
             timeout_s = max(self._commit_due_in_s(decider), 0)
         if not decider.unit.full and (self._inbox or self._follow_up_inbox):  # one input waits for the other
-            held_s = RESPONSES_HELD_LOOK_S if self._inbox else FOLLOW_UPS_HELD_LOOK_S
-            timeout_s = held_s if timeout_s is None else min(timeout_s, held_s)
+            timeout_s = HELD_LOOK_S if timeout_s is None else min(timeout_s, HELD_LOOK_S)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._wake.wait()
 
     def _commit_when_due(self, decider: Decider) -> None:
         if self._commit is not None or decider.unit.empty:

@@ -13,6 +13,8 @@ from aiokafka.partitioner import murmur2
 
 LONG_KEY_BYTES = 256
 """Keys above it are hashed one by one: an array is as wide as its longest key."""
+FEW_KEYS = 16
+"""So many at most are hashed one by one: making arrays takes longer."""
 _M = np.uint32(0x5BD1E995)
 _SEED = np.uint32(0x9747B28C)
 _SHIFT_24, _SHIFT_13, _SHIFT_15 = np.uint32(24), np.uint32(13), np.uint32(15)
@@ -20,9 +22,7 @@ _SHIFT_24, _SHIFT_13, _SHIFT_15 = np.uint32(24), np.uint32(13), np.uint32(15)
 
 def partitions_of(keys: Sequence[bytes], partitions: int) -> list[int]:
     """Return `toPositive(murmur2(key)) % partitions` of each key."""
-    if not keys:
-        return []
-    if max(map(len, keys)) > LONG_KEY_BYTES:
+    if len(keys) <= FEW_KEYS or max(map(len, keys)) > LONG_KEY_BYTES:
         return [(murmur2(key) & 0x7FFFFFFF) % partitions for key in keys]
     lengths = np.fromiter(map(len, keys), np.uint32, len(keys))
     words_max = int(lengths.max()) // 4 + 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import heapq
+from collections import deque
 from collections.abc import Callable
 from itertools import count
 from typing import Any
@@ -26,7 +27,7 @@ class Process:
 
     def __init__(self) -> None:
         self.halted = False
-        self.held: list[asyncio.Handle] = []
+        self.held: list[_Callback] = []
 
 
 PROCESS: contextvars.ContextVar[Process | None] = contextvars.ContextVar("process", default=None)
@@ -40,6 +41,28 @@ class Endless(Exception):
     """Somebody is busy for ever."""
 
 
+class _Callback(asyncio.Handle):
+    """A handle that is quick to make and to run: half of a schedule is callbacks."""
+
+    __slots__ = ("process",)
+
+    def __init__(  # the base class's would look for debugging, which these loops never do
+        self,
+        callback: Callable[..., Any],
+        args: tuple[Any, ...],
+        loop: VirtualLoop,
+        context: contextvars.Context | None,
+    ) -> None:
+        self._context = contextvars.copy_context() if context is None else context
+        self._loop = loop
+        self._callback = callback
+        self._args = args
+        self._cancelled = False
+        self._repr = None
+        self._source_traceback = None
+        self.process = self._context.get(PROCESS)
+
+
 class VirtualLoop(asyncio.BaseEventLoop):
     """No sockets, no threads: callbacks and timers alone. Waiting costs nothing."""
 
@@ -48,7 +71,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.now_s = 0.0
         self.outside = contextvars.Context()
         """Where what belongs to no process runs: the network, the cluster."""
-        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._ready: deque[_Callback] = deque()
+        self._timers: list[tuple[float, int, _Callback]] = []
         self._numbers = count()
         self._rounds = 0
 
@@ -56,16 +80,16 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return self.now_s
 
     def call_soon(self, callback: Callable[..., Any], *args: Any, context: Any = None) -> asyncio.Handle:  # type: ignore[override]
-        handle = asyncio.Handle(callback, args, self, context)
+        handle = _Callback(callback, args, self, context)
         self._is_ready(handle)
         return handle
 
     def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., Any], *args: Any, context: Any = None
     ) -> asyncio.TimerHandle:
-        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        timer = _Callback(callback, args, self, context)
         heapq.heappush(self._timers, (when, next(self._numbers), timer))
-        return timer
+        return timer  # type: ignore[return-value]  # nobody asks when it is due
 
     def run_in_executor(  # type: ignore[override]
         self, executor: None, func: Callable[..., Any], *args: Any
@@ -89,8 +113,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._ready.extend(process.held)
         process.held.clear()
 
-    def _is_ready(self, handle: asyncio.Handle) -> None:
-        process = handle._context.get(PROCESS)
+    def _is_ready(self, handle: _Callback) -> None:
+        process = handle.process
         if process is not None and process.halted:
             process.held.append(handle)
         else:
@@ -99,7 +123,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def _run_once(self) -> None:
         """What the base class calls again and again: everything that is ready now runs, in order."""
         ready, timers = self._ready, self._timers
-        while timers and timers[0][2].cancelled():
+        while timers and timers[0][2]._cancelled:
             heapq.heappop(timers)
         self.now_s += ROUND_S
         self._rounds += 1
@@ -115,7 +139,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             if not ready:  # the rest was of a process that was halted
                 break
             handle = ready.popleft()
-            if not handle.cancelled():
+            if not handle._cancelled:
                 handle._run()
 
 

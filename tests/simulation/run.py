@@ -20,7 +20,7 @@ from tests.simulation.worker import Fuse
 from tests.simulation.world import World
 
 SCHEDULES_PER_CASE = 10
-LONG_EVERY = 10
+LONG_EVERY = 20
 """The others are short: small worlds, of which there can be many more in the same time."""
 HEALING_MAX_S = 400.0
 """Virtual. Longer than a hanging request, a session, a transaction's timeout and the pauses between attempts."""

@@ -54,9 +54,10 @@ def assert_all_topics(read: ReadTopic, topics: Topics, oracles: Oracles, now_us:
     for topic, event_type in zip(topics.events, (DETECTED, CHANGED, WITHDRAWN, OVERDUE), strict=True):
         assert_events(read(topic), topic, event_type, oracles)
     assert_dead_letters(read(topics.dead_letter), topics.responses, oracles)
+    letters = read(topics.follow_ups_dead_letter)
     for partition, oracle in oracles.items():
         _assert_letters(
-            read(topics.follow_ups_dead_letter)[partition],
+            letters[partition],
             oracle.follow_up_dead_letters,
             topics.follow_ups,
             f"dead letters of follow-ups of partition {partition}",
