@@ -1,4 +1,4 @@
-# Everything a developer runs. `make help` lists it. ARGS="…" is handed on to demo, test, soak and bench.
+# Everything a developer runs. `make help` lists it. ARGS="…" is handed on to demo, test, faults, load and bench.
 #
 # From elsewhere: make -C path/to/nps-streams demo
 
@@ -78,13 +78,6 @@ dashboards: $(STAMP) ## Write deploy/grafana/dashboards/*.json from the code bes
 # Kafka, workers, simulated life and Prometheus for some minutes.
 dashboard-preview: jars prometheus $(STAMP) ## Draw docs/images/programme.png from a real Prometheus' answers to the panels
 	@$(PY) -m tests.operations.dashboard_preview $(ARGS)
-
-.PHONY: soak
-soak: jars $(STAMP) ## 1,000,000 responses while a worker is killed again and again, compared with the oracle
-	@$(PY) -m tests.faults.campaign $(ARGS)
-
-SEED ?=
-MINUTES ?= 10
 
 .PHONY: faults
 faults: jars $(STAMP) ## Everything that can befall workers, at random, under load, compared all along (SEED=, MINUTES=)

@@ -26,7 +26,7 @@ from schemas.fields import (
     Segments,
     SurveyId,
 )
-from schemas.quick_reading import QuickReader
+from schemas.quick_reading import QuickResponses
 from schemas.reading import MAX_AHEAD_US, MAX_VALUE_BYTES, Reader, Rejected
 
 __all__ = ["MAX_AHEAD_US", "MAX_VALUE_BYTES", "RULES", "Rejected", "SurveyResponse", "accept", "erased_id"]
@@ -87,7 +87,7 @@ RULES: Final[dict[str, str]] = {
 """What each field must be, as dead letters say it."""
 _SEGMENT_NAME_RULE: Final = "a name must match [a-z][a-z0-9_]{0,31} and not be all"
 _SEGMENT_VALUE_RULE: Final = f"a value must be a string of 1 to 64 characters {_PLAIN_TEXT}"
-_read_quickly: Final = QuickReader(SurveyResponse).read
+_read_quickly: Final = QuickResponses(SurveyResponse).read
 _read: Final = Reader(SurveyResponse, RULES, (_SEGMENT_NAME_RULE, _SEGMENT_VALUE_RULE)).read
 
 

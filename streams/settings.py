@@ -67,7 +67,11 @@ class _WorkerSettings(BaseSettings):
         None, "Bearer token that `/v1` asks for; not asked for when not set; never shown"
     )
     commit_interval_ms: int = _setting(
-        100, "Time between the commits of a partition; less is sooner visible but more work", "ms", ge=10, le=60_000
+        100,
+        "Time between the commits of a partition, half of it where the worker is idle; less: sooner visible, more work",
+        "ms",
+        ge=10,
+        le=60_000,
     )
     counts_retention_days: int = _setting(
         DEFAULT_RETENTION_DAYS, "How long counts are kept; no window can be longer", "days", ge=1, le=3_660

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import chain
 
 from aiokafka.structs import TopicPartition
 
@@ -10,7 +11,7 @@ from streams.engine.config import EngineConfig
 from streams.engine.decider import Decider
 from streams.engine.observer import CountsListener, EngineObserver
 from streams.engine.pace import CommitPace
-from streams.engine.shared import Turn
+from streams.engine.shared import Shared
 from streams.engine.store import Checkpoint, Store
 from streams.engine.transaction import OffsetNote, Offsets, Transactor
 from streams.engine.unit import Unit, encoded_states
@@ -25,7 +26,7 @@ class Committing:
         number: int,
         observer: EngineObserver,
         listeners: tuple[CountsListener, CountsListener],
-        turn: Turn,
+        shared: Shared,
     ) -> None:
         topics = config.deciding.topics
         self.responses = TopicPartition(topics.responses, number)
@@ -43,12 +44,12 @@ class Committing:
         """Of the store."""
         self.last_record_time_ms = 0
         """Of the last response that was committed."""
-        self.pace = CommitPace(config.commit_interval_ms)
+        self.pace = CommitPace(config.commit_interval_ms, shared.cpu)
         self._config = config
         self._number = number
         self._observer = observer
         self._listener, self._case_listener = listeners
-        self._turn = turn
+        self._turn = shared.turn
 
     async def commit(self, decider: Decider, store: Store, transactor: Transactor) -> None:
         """Commit what is decided. Raises TransactionFailed; then nothing here has changed."""
@@ -64,10 +65,12 @@ class Committing:
         ends = await transactor.commit(rows_of, unit.produced, offsets)
         committed_at_ms = int(time.time() * 1000)
         checkpoint = self._checkpoint_after(ends, committed_at_ms)
-        rows: list[tuple[bytes, bytes | None]] = [(b"j" + key, value) for key, value in states]
-        rows += [(b"c" + key, value) for key, value in counts]
-        rows += [(b"k" + key, value) for key, value in cases]
-        rows += unit.index_entries.items()
+        rows = chain(
+            ((b"j" + key, value) for key, value in states),
+            ((b"c" + key, value) for key, value in counts),
+            ((b"k" + key, value) for key, value in cases),
+            unit.index_entries.items(),
+        )
         async with self._turn:
             store.write(rows, checkpoint)
         self.checkpoint = checkpoint

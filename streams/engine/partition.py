@@ -77,7 +77,7 @@ class Partition:
         self._store: Store | None = None
         self._transactor: Transactor | None = None
         self._decider: Decider | None = None
-        known = self.known = Committing(config, number, observer, listeners, shared.turn)
+        known = self.known = Committing(config, number, observer, listeners, shared)
         """What is committed."""
         self._end = 0
         """End of the responses as seen when opening; the consumer knows better once it has fetched."""
@@ -348,11 +348,12 @@ class Partition:
                 async with self._turn:
                     if (responses := self._order.take_responses()) is not None:
                         decider.decide(responses)
-                        self._shared.garbage.collect()
+                        self._shared.garbage.collect(len(responses.records))
             if self._follow_up_inbox and not decider.unit.full:
                 async with self._turn:
                     if (follow_ups := self._order.take_follow_ups(decider.unit.stream_time_ms)) is not None:
                         decider.decide_follow_ups(follow_ups)
+                        self._shared.garbage.collect(len(follow_ups.records))
             if await self._overdue.look(decider) and not decider.unit.full and not self._stopping:
                 async with self._turn:
                     self._overdue.decide(decider, self._inbox, self._follow_up_inbox)

@@ -8,13 +8,16 @@ from dataclasses import dataclass, field
 from types import TracebackType
 
 from streams.engine.ledger import LedgerMemory
+from streams.engine.pace import CpuShare
 
 RESTORED_AT_ONCE = 4
 """Partitions of a worker that are restored side by side: enough to have one fetch while another takes in."""
 
 
-SLICES_BETWEEN_OLDER = 8
-"""Slices after which also those objects are looked at that survived since."""
+RECORDS_BETWEEN = 250
+"""Records that are decided before young objects are looked at: those of a slice, where slices are full."""
+YOUNG_BETWEEN_OLDER = 8
+"""How often that is done before also those objects are looked at that survived since."""
 
 
 class Turn:
@@ -43,12 +46,16 @@ class YoungGarbage:
     """
 
     def __init__(self) -> None:
-        self._slices = 0
+        self._records = 0
+        self._looked = 0
 
-    def collect(self) -> None:
-        """To be called after each slice: some 0.1 ms, now and then 1 ms."""
-        self._slices += 1
-        gc.collect(0 if self._slices % SLICES_BETWEEN_OLDER else 1)
+    def collect(self, records: int) -> None:
+        """To be called when so many were decided: nothing, or some 0.1 ms, now and then 1 ms."""
+        self._records += records
+        if self._records >= RECORDS_BETWEEN:
+            self._records = 0
+            self._looked += 1
+            gc.collect(0 if self._looked % YOUNG_BETWEEN_OLDER else 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,4 +65,5 @@ class Shared:
     turn: Turn = field(default_factory=Turn)
     garbage: YoungGarbage = field(default_factory=YoungGarbage)
     ledgers: LedgerMemory = field(default_factory=LedgerMemory)
+    cpu: CpuShare = field(default_factory=CpuShare)
     restoring: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(RESTORED_AT_ONCE))

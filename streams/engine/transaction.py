@@ -32,6 +32,9 @@ longer by its headers. (A journey may be larger, 32 answers with long comments a
 APPENDS_BETWEEN_YIELDS = 1_000
 """Records encoded into batches before other tasks get their turn (1 to 3 ms)."""
 CLOSE_TIMEOUT_S = 2.0
+RETRY_MS = 20
+"""Between attempts at a request. Transactions follow each other so closely that the coordinator has now and then not
+finished the last one; the client's default of a tenth of a second would be what every hundredth event waits."""
 
 Rows = Sequence[tuple[bytes, bytes | None]]
 Offsets = Mapping[TopicPartition, tuple[int, str]]
@@ -89,6 +92,7 @@ class Transactor:
             transaction_timeout_ms=timeout_ms,
             max_batch_size=BATCH_BYTES_MAX,
             linger_ms=0,
+            retry_backoff_ms=RETRY_MS,
         )
         make_patient(self._producer.client)
 

@@ -118,4 +118,6 @@ def is_contact(status: str) -> bool:
 
 def newest(follow_ups: Sequence[KeptFollowUp]) -> KeptFollowUp | None:
     """The one that happened last; of several at once, the one with the highest id."""
+    if len(follow_ups) == 1:  # as is usual
+        return follow_ups[0]
     return max(follow_ups, key=lambda each: (each.occurred_at, each.follow_up_id), default=None)

@@ -92,7 +92,7 @@ def decide_follow_up(journey: Journey | None, follow_up: FollowUp) -> FollowUpDe
     if journey is None:
         return _UNKNOWN_CASE
     named = _look_up(journey, follow_up)
-    target = next(row.outcome for row in TARGETS if row.holds(named))
+    target = _target(named)
     place, revision = _known(journey, follow_up.follow_up_id)
     if revision is None:
         if target == UNKNOWN_CASE:
@@ -106,6 +106,13 @@ def decide_follow_up(journey: Journey | None, follow_up: FollowUp) -> FollowUpDe
         # It was about something else before the case opened, and does not say that it is about this one now.
         target = LATE
     return _apply(journey, follow_up, named, target, AMENDED, place)
+
+
+def _target(named: _Named) -> str:
+    for holds, outcome in TARGETS:
+        if holds(named):
+            return outcome
+    raise AssertionError("the last row always holds")
 
 
 def _apply(
@@ -170,7 +177,11 @@ def _answered(journey: Journey, follow_up: FollowUp, named: _Named, target: str)
 
 
 def _answer(journey: Journey, response_id: str | None) -> Answer | None:
-    return next((each for each in journey.history if each.response_id == response_id), None)
+    if response_id is not None:
+        for answer in journey.history:
+            if answer.response_id == response_id:
+                return answer
+    return None
 
 
 def _known(journey: Journey, follow_up_id: str) -> tuple[int | None, int | None]:

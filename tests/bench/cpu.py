@@ -5,13 +5,14 @@ A run that is not equal to the oracle has no figure. The shapes and the floors t
 
 from __future__ import annotations
 
+import statistics
 import sys
 import tempfile
 from pathlib import Path
 
 from streams.broker import Broker
 from tests.bench import floors
-from tests.bench.measuring import Bench, Load, Run, as_json, median, parser, spread, write
+from tests.bench.measuring import SCRAPE_EVERY_S, Bench, Load, Run, as_json, median, parser, spread, write
 from tests.bench.workload import SHAPES
 
 
@@ -20,13 +21,14 @@ def main() -> int:
     arguments.add_argument("--responses", type=int, default=300_000)
     arguments.add_argument("--runs", type=int, default=3)
     arguments.add_argument("--shape", choices=[*SHAPES], action="append", help="default: both")
+    arguments.add_argument("--scrape-every", type=float, default=SCRAPE_EVERY_S, metavar="SECONDS")
     options = arguments.parse_args()
     loads = {shape: Load(shape, options.responses, follow_ups=True) for shape in options.shape or SHAPES}
     print(f"{options.responses:,} responses, 4 partitions, one worker, {options.runs} runs each, all compared")
     runs: dict[str, list[Run]] = {shape: [] for shape in loads}
     floor_runs: dict[str, list[float]] = {name: [] for name in floors.FLOORS}
     with tempfile.TemporaryDirectory() as directory, Broker(Path(directory) / "broker") as broker:
-        bench = Bench(broker, Path(directory))
+        bench = Bench(broker, Path(directory), options.scrape_every)
         topic = floors.prepare(broker.bootstrap_servers, Load("live", options.responses).records(0))
         for number in range(options.runs):
             for name, taken in floor_runs.items():
@@ -49,6 +51,10 @@ def main() -> int:
             f"{'':12} changelogs {median(taken, 'changelog_bytes'):.0f} bytes a response, "
             f"state {median(taken, 'state_bytes') / 1e6:.0f} MB; follow-ups {spread(taken, 'follow_up_cpu_us')} µs each"
         )
+        threads = {
+            kind: statistics.median(one.cpu_us_by_thread[kind] for one in taken) for kind in taken[0].cpu_us_by_thread
+        }
+        print(f"{'':12} by thread: " + ", ".join(f"{kind} {cost_us:.1f}" for kind, cost_us in threads.items()))
     for name, costs_us in floor_runs.items():
         print(f"floor: {name:24} {min(costs_us):.2f} µs, {1e6 / min(costs_us):,.0f} per CPU s")
     write(options.json, "cpu", {**{shape: as_json(taken) for shape, taken in runs.items()}, "floors_us": floor_runs})

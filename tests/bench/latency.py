@@ -22,6 +22,7 @@ from confluent_kafka import Consumer
 
 from streams.broker import Broker
 from tests.bench.measuring import Bench, Load, parser, write
+from tests.load.watching import Memory
 from tests.support.corpus import Produced
 from tests.support.kafka_reading import publish
 from tests.support.pacing import paced
@@ -71,7 +72,7 @@ def as_of_now(records: list[Produced], per_second: float) -> Iterator[Produced]:
 
 
 def measure(bench: Bench, per_second: int, seconds: float, commit_interval_ms: int) -> dict[str, float]:
-    """Return percentiles in ms."""
+    """Return percentiles in ms, and how much of a core the worker used."""
     load = Load("live", int(per_second * (WARM_UP_S + seconds)))
     topics, [environment] = bench.environment(load)
     settings = {**environment, "NPS_COMMIT_INTERVAL_MS": str(commit_interval_ms)}
@@ -80,14 +81,18 @@ def measure(bench: Bench, per_second: int, seconds: float, commit_interval_ms: i
         worker.wait_ready()
         subscriber = Subscriber(servers, topics.passive_detected)
         began_ms = time.time() * 1000
+        memory = Memory(worker)
+        used_s = memory.cpu_s
         command = [sys.executable, "-m", "tests.bench.latency", "--publish", servers, topics.responses, str(per_second)]
         subprocess.run([*command, str(load.count)], cwd=ROOT, check=True, timeout=WARM_UP_S + seconds + TIMEOUT_S)
+        share = (memory.cpu_s - used_s) / (time.time() - began_ms / 1000)
         time.sleep(2)
         subscriber.stop()
         assert worker.sigterm() == 0
     latencies = np.array([latency for at_ms, latency in subscriber.seen_ms if at_ms > began_ms + WARM_UP_S * 1000])
     p50, p95, p99 = np.percentile(latencies, [50, 95, 99])
-    return {"events": len(latencies), "p50_ms": p50, "p95_ms": p95, "p99_ms": p99, "max_ms": latencies.max()}
+    percentiles = {"p50_ms": p50, "p95_ms": p95, "p99_ms": p99, "max_ms": latencies.max()}
+    return {"events": len(latencies), **percentiles, "cpu_share": share}
 
 
 def _publish(servers: str, topic: str, per_second: str, count: str) -> int:
@@ -105,12 +110,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as directory, Broker(Path(directory) / "broker") as broker:
         bench = Bench(broker, Path(directory))
         print(f"commits every {options.commit_interval_ms} ms; record time to event at the subscriber, ms")
-        print("responses/s    events     p50     p95     p99     max")
+        print("responses/s    events     p50     p95     p99     max   worker")
         for per_second in options.rates:
             figures = measure(bench, per_second, options.seconds, options.commit_interval_ms)
             found[str(per_second)] = figures
             print(f"{per_second:>11,} {figures['events']:>9,.0f} ", end="")
-            print(" ".join(f"{figures[name]:7.0f}" for name in ("p50_ms", "p95_ms", "p99_ms", "max_ms")), flush=True)
+            print(" ".join(f"{figures[name]:7.0f}" for name in ("p50_ms", "p95_ms", "p99_ms", "max_ms")), end="")
+            print(f" {figures['cpu_share']:8.0%}", flush=True)
     write(options.json, "latency", {"commit_interval_ms": options.commit_interval_ms, "rates": found})
     return 0
 

@@ -13,9 +13,10 @@ import json
 import platform
 import statistics
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,8 @@ class Run:
     """Appended to the changelogs, a response, batches as they are stored."""
     follow_up_cpu_us: float = 0.0
     """Of all workers, a follow-up."""
+    cpu_us_by_thread: Mapping[str, float] = field(default_factory=dict)
+    """What `cpu_us` is made of: the event loop's thread, RocksDB's, and the others."""
 
 
 @dataclass(frozen=True)
@@ -88,14 +91,16 @@ class _Spent:
     broker_cpu_s: float
     wall_s: float
     longest_stall_s: float
+    by_thread_s: Mapping[str, float]
 
 
 class Bench:
     """A broker, and runs on it, each with topics of its own."""
 
-    def __init__(self, broker: Broker, directory: Path) -> None:
+    def __init__(self, broker: Broker, directory: Path, scrape_every_s: float = SCRAPE_EVERY_S) -> None:
         self.broker = broker
         self.directory = directory
+        self._scrape_every_s = scrape_every_s
         self._runs = 0
 
     def environment(self, load: Load) -> tuple[Topics, list[Mapping[str, str]]]:
@@ -134,7 +139,7 @@ class Bench:
             memories = [Memory(worker) for worker in workers]
             for watched in memories:
                 stack.enter_context(Watch(watched.look))
-            stack.enter_context(_scraping(workers))
+            stack.enter_context(_scraping(workers, self._scrape_every_s))
             appended = _appended_bytes(self.broker.data_dir, topics)
             spent = self._caught_up(topics, topics.responses, records, workers, memories)
             appended = _appended_bytes(self.broker.data_dir, topics) - appended
@@ -153,6 +158,7 @@ class Bench:
             held_bytes,
             appended / load.count,
             later.cpu_s / len(sent) * 1e6 if later else 0.0,
+            {kind: cpu_s / load.count * 1e6 for kind, cpu_s in spent.by_thread_s.items()},
         )
 
     def _caught_up(
@@ -172,6 +178,7 @@ class Bench:
             worker.freeze()
         publish(servers, topic, records, TIMEOUT_S)
         before_s, broker_before_s, began = [each.cpu_s for each in memories], cpu_s(broker), time.monotonic()
+        threads_before = _by_thread_s(memories)
         for worker in workers:
             worker.thaw()
         time.sleep(AWAKE_S)
@@ -182,6 +189,7 @@ class Bench:
             cpu_s(broker) - broker_before_s,
             time.monotonic() - began,
             max(each.longest_s() for each in stalls),
+            {kind: spent - threads_before[kind] for kind, spent in _by_thread_s(memories).items()},
         )
 
     def _check(self, topics: Topics, load: Load, records: Sequence[Produced], sent: Sequence[Produced]) -> None:
@@ -198,6 +206,14 @@ class Bench:
             time.time_ns() // 1000,
             RETENTION_DAYS,
         )
+
+
+def _by_thread_s(memories: Sequence[Memory]) -> dict[str, float]:
+    """Of all workers together."""
+    spent: Counter[str] = Counter()
+    for each in memories:
+        spent.update(each.cpu_s_by_thread)
+    return dict(spent)
 
 
 def _until_shared(workers: Sequence[WorkerProcess], partitions: int) -> None:
@@ -222,14 +238,14 @@ def _until_committed(
     wait_until_committed(servers, group, topic, ends, TIMEOUT_S, check)
 
 
-def _scraping(workers: Sequence[WorkerProcess]) -> Watch:
+def _scraping(workers: Sequence[WorkerProcess], every_s: float) -> Watch:
     """As Prometheus would."""
 
     def look() -> None:
         for worker in workers:
             worker.get("/metrics", timeout_s=60)
 
-    return Watch(look, SCRAPE_EVERY_S)
+    return Watch(look, every_s)
 
 
 def _appended_bytes(data_dir: Path, topics: Topics) -> int:

@@ -1,8 +1,10 @@
 """What a response costs by stage, without a broker: `python -m tests.bench.stages`.
 
-One partition, in units of as many records as a worker commits at once when it is behind. The stages are the engine's
-own functions, called in the order in which it calls them; what is left out is the network and the client's bookkeeping,
-which `make bench` has in it. CPU time of this process, the best of several passes over new state.
+The load of `make bench`: as many responses of as many customers, four partitions in turn (each has rows and state of
+its own, and they share the processor's caches), in units of as many records as a worker commits at once when it is
+behind. The stages are the engine's own functions, called in the order in which it calls them; what is left out is the
+network and the client's bookkeeping, which `make bench` has in it. CPU time of this process, the best of several passes
+over new state.
 """
 
 from __future__ import annotations
@@ -32,8 +34,10 @@ from streams.engine.unit import encoded_states
 from tests.bench import pure
 from tests.bench.measuring import parser, write
 from tests.bench.workload import SHAPES, responses
+from tests.support.corpus import Produced
 
 FETCHED_RECORDS = 2_000
+PARTITIONS = 4
 AT = TopicPartition("nps.responses", 0)
 
 
@@ -50,7 +54,25 @@ class Stages:
         self.cpu_s[name] += time.process_time() - began
 
 
-def fetched(batches: Sequence[bytes]) -> Iterator[list[Record]]:
+class Partition:
+    """What a worker has of one, with all its records fetched and not yet parsed."""
+
+    def __init__(self, made: Sequence[Produced], transactor: Transactor, directory: Path) -> None:
+        self.store = Store(directory)
+        self.decider = pure.decider_on(self.store)
+        self.inbox = Inbox()
+        batches = []
+        for first in range(0, len(made), FETCHED_RECORDS):
+            builder = transactor._producer.create_batch()
+            for record in made[first : first + FETCHED_RECORDS]:
+                builder.append(timestamp=record.timestamp_ms, key=record.key, value=record.value)
+            data = bytearray(builder._build())
+            data[0:8] = first.to_bytes(8, "big")
+            batches.append(bytes(data))
+        self.reading = _parsed(batches)
+
+
+def _parsed(batches: Sequence[bytes]) -> Iterator[list[Record]]:
     """Parse batches as the consumer does."""
     for data in batches:
         parts = fetcher.PartitionRecords(AT, fetcher.MemoryRecords(data), None, 0, None, None, True, READ_COMMITTED)
@@ -60,37 +82,33 @@ def fetched(batches: Sequence[bytes]) -> Iterator[list[Record]]:
 async def once(shape: str, count: int, unit_records: int, directory: Path, seed: int) -> dict[str, float]:
     """One pass; returns CPU seconds by stage."""
     transactor = Transactor({"bootstrap_servers": "127.0.0.1:1"}, "nps", AT, 10_000, lambda _: None)
-    made = list(responses(shape, count, 1, int(time.time() * 1000), seed))
-    batches = []
-    for first in range(0, count, FETCHED_RECORDS):
-        builder = transactor._producer.create_batch()
-        for record in made[first : first + FETCHED_RECORDS]:
-            builder.append(timestamp=record.timestamp_ms, key=record.key, value=record.value)
-        data = bytearray(builder._build())
-        data[0:8] = first.to_bytes(8, "big")
-        batches.append(bytes(data))
-    stages, inbox = Stages(), Inbox()
-    store = Store(directory / f"{shape}-{seed}")
-    decider = pure.decider_on(store)
-    reading = fetched(batches)
-    while True:
-        with stages.of("read"):
-            records = next(reading, None)
-        if records is None:
-            break
-        with stages.of("(of which validate)"):
-            for record in records:
-                accept(record.key, record.value, record.timestamp)
-        with stages.of("inbox"):
-            inbox.put(records)
-        while inbox:
-            arrived = inbox.take()
+    made: list[list[Produced]] = [[] for _ in range(PARTITIONS)]
+    for record in responses(shape, count, PARTITIONS, int(time.time() * 1000), seed):
+        made[record.partition].append(record)
+    partitions = [Partition(some, transactor, directory / f"{shape}-{seed}-{at}") for at, some in enumerate(made)]
+    made.clear()
+    stages, busy = Stages(), list(partitions)
+    while busy:
+        for one in list(busy):
+            if not one.inbox:
+                with stages.of("read"):
+                    records = next(one.reading, None)
+                if records is None:
+                    busy.remove(one)
+                    continue
+                with stages.of("(of which validate)"):
+                    for record in records:
+                        accept(record.key, record.value, record.timestamp)
+                with stages.of("inbox"):
+                    one.inbox.put(records)
+            arrived = one.inbox.take()
             with stages.of("decide"):
-                decider.decide(arrived)
-        if decider.unit.report.records >= unit_records:
-            await commit(decider, store, transactor, stages)
-    await commit(decider, store, transactor, stages)
-    store.close()
+                one.decider.decide(arrived)
+            if one.decider.unit.report.records >= unit_records:
+                await commit(one.decider, one.store, transactor, stages)
+    for one in partitions:
+        await commit(one.decider, one.store, transactor, stages)
+        one.store.close()
     return stages.cpu_s
 
 
@@ -127,9 +145,9 @@ async def measure(shape: str, count: int, unit_records: int, runs: int, director
 
 def main() -> int:
     arguments = parser(__doc__)
-    arguments.add_argument("--responses", type=int, default=60_000)
+    arguments.add_argument("--responses", type=int, default=300_000)
     arguments.add_argument("--unit", type=int, default=6_000, metavar="RECORDS", help="committed together")
-    arguments.add_argument("--runs", type=int, default=5)
+    arguments.add_argument("--runs", type=int, default=2)
     given = arguments.parse_args()
     tame_garbage_collection()  # as a worker has it
     read_as_bytes()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from pydantic import ValidationError
 
-from schemas.quick_reading import QuickReader
+from schemas.quick_reading import QuickResponses
 from schemas.response import SurveyResponse
 from schemas.times import parse_rfc3339
 from tests.bench.workload import responses
@@ -17,7 +17,7 @@ from tests.contracts.responses import FULLEST, SMALLEST, fields_of, replaced, to
 from tests.support.corpus import corpus
 
 NOW_MS = 1_793_534_400_000
-READER = QuickReader(SurveyResponse)
+READER = QuickResponses(SurveyResponse)
 
 
 def by_model(value: bytes) -> dict[str, object] | None:

@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from tests.faults.campaign_check import Checked, check_state
+from tests.faults.faults_check import Checked, check_state
 from tests.faults.faults_crm import AFTER
 from tests.faults.faults_crm import OVERDUE as OVERDUE_SEEN
 from tests.support.comparing import assert_dead_letter, assert_event

@@ -28,7 +28,7 @@ from itertools import islice
 from pathlib import Path
 
 from streams.broker import Broker
-from tests.faults.campaign_check import Checked
+from tests.faults.faults_check import Checked
 from tests.faults.faults_crm import Crm
 from tests.faults.faults_feed import Feed
 from tests.faults.faults_kinds import KINDS

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from streams.broker import Broker
-from tests.faults.campaign_check import check
+from tests.faults.faults_check import check
 from tests.faults.faults_recovery import CommitWatch
 from tests.support.corpus import Produced, corpus
 from tests.support.pacing import paced

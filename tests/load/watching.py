@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -56,6 +57,16 @@ def cpu_s(process: psutil.Process) -> float:
     return float(times.user + times.system)
 
 
+def cpu_s_by_thread(process: psutil.Process) -> dict[str, float]:
+    """The same of the event loop's thread, RocksDB's threads, and the others: the consumer's, and those for files."""
+    spent = {"loop": 0.0, "rocksdb": 0.0, "others": 0.0}
+    for thread in process.threads():
+        name = Path(f"/proc/{process.pid}/task/{thread.id}/comm").read_text()
+        kind = "loop" if thread.id == process.pid else "rocksdb" if name.startswith("rocksdb") else "others"
+        spent[kind] += thread.user_time + thread.system_time
+    return spent
+
+
 def state_bytes(worker: WorkerProcess) -> float:
     """RocksDB files and memtables of all its partitions, as it says itself."""
     return sum(size for (name, _), size in worker.metrics().items() if name == "nps_state_bytes")
@@ -78,6 +89,11 @@ class Memory:
     def cpu_s(self) -> float:
         """User and system time of all threads so far."""
         return cpu_s(self._process)
+
+    @property
+    def cpu_s_by_thread(self) -> dict[str, float]:
+        """The same by kind of thread; what a thread spent that has ended is nobody's."""
+        return cpu_s_by_thread(self._process)
 
 
 class Stalls:

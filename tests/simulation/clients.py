@@ -31,7 +31,6 @@ T = TypeVar("T")
 
 REQUEST_TIMEOUT_S = 40.0
 LATENCY_MAX_S = 0.02
-RETRY_S = 0.05
 ERRORS: tuple[type[KafkaError], ...] = (
     KafkaConnectionError,
     KafkaTimeoutError,
@@ -180,8 +179,10 @@ class Producer:
         transaction_timeout_ms: int,
         max_batch_size: int,
         linger_ms: int,
+        retry_backoff_ms: int,
     ) -> None:
         self._network = network
+        self._retry_s = retry_backoff_ms / 1000
         self._id = transactional_id
         self._timeout_s = transaction_timeout_ms / 1000
         self._connection = Connection(network)
@@ -204,7 +205,7 @@ class Producer:
 
     async def _until_done(self, name: str, effect: Callable[[], T | None]) -> T:
         while (found := await self._connection.request(name, effect)) is None:  # noqa: ASYNC110
-            await asyncio.sleep(RETRY_S)
+            await asyncio.sleep(self._retry_s)
         return found
 
     async def start(self) -> None:

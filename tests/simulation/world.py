@@ -37,13 +37,17 @@ class Clock:
     perf_counter = staticmethod(time.perf_counter)
     """Measures CPU, which is real."""
 
-    def __init__(self, loop: VirtualLoop) -> None:
+    def __init__(self, loop: VirtualLoop, cpu_share: float) -> None:
         self._loop = loop
+        self._cpu_share = cpu_share
         self.ahead_s = 0.0
         """The wall clock can be set; the monotonic one can't."""
 
     def monotonic(self) -> float:
         return self._loop.now_s
+
+    def process_time(self) -> float:
+        return self._loop.now_s * self._cpu_share
 
     def time(self) -> float:
         return NOW_MS / 1000 + self._loop.now_s + self.ahead_s
@@ -64,7 +68,7 @@ class World:
         self.case = case
         self.disks = disks
         self.topics = TOPICS
-        self.clock = Clock(loop)
+        self.clock = Clock(loop, rng.choice((0.1, 1.0)))
         self.limits = Limits(rng)
         self.cluster = Cluster(loop, rng, self.clock.now_ms)
         self.group = Group(self, static=rng.random() < 0.5)
