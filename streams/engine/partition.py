@@ -18,7 +18,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from itertools import islice
 
 from aiokafka.errors import KafkaError
-from aiokafka.structs import TopicPartition
 
 from streams.engine.access import NotAuthorized, refusal_in
 from streams.engine.changelog import Progress, restore
@@ -32,7 +31,7 @@ from streams.engine.lag import FollowUpsLag, age_s, oldest_follow_up_ms, oldest_
 from streams.engine.observer import CountsListener, EngineObserver, PartitionStatus
 from streams.engine.overdue import OVERDUE_INTERVAL_S, OverdueWatch
 from streams.engine.pace import oldest_undecided_ms
-from streams.engine.positions import Committed, Positions, check_end, check_not_back
+from streams.engine.positions import Positions, check_not_back, next_offset
 from streams.engine.records import Record
 from streams.engine.shared import Shared
 from streams.engine.state_directory import partition_directory
@@ -287,26 +286,12 @@ class Partition:
         known = await self._positions.committed(self.known.responses)
         self._end = known.end
         note = NOTHING_COMMITTED if known.offset is None else OffsetNote.decode(known.metadata)
-        responses = self._checked(self.known.responses, known, known.offset)
+        group_id = self._config.group_id
+        responses = next_offset(group_id, self.known.responses, known, known.offset)
         known = await self._positions.committed(self.known.follow_ups)
         self.follow_ups_lag.end_seen(known.end)
         offset = note.follow_ups_offset if known.offset is None else known.offset
-        return responses, self._checked(self.known.follow_ups, known, offset), note
-
-    def _checked(self, source: TopicPartition, known: Committed, offset: int | None) -> int:
-        """Return where to go on in an input. Raises LogLost."""
-        if offset is None:
-            return known.beginning
-        check_end(self._config.group_id, source, offset, known.end)
-        if (lost := known.beginning - offset) > 0:
-            logger.error(
-                "partition %d: %d records of %s were deleted by retention before they were processed",
-                self.number,
-                lost,
-                source.topic,
-                extra={"partition": self.number, "topic": source.topic, "records": lost},
-            )
-        return max(offset, known.beginning)
+        return responses, next_offset(group_id, self.known.follow_ups, known, offset), note
 
     async def _take_position(self) -> None:
         await self._positions.move_to(self.number, self.known.offset)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Final, NamedTuple, Protocol
 
 from aiokafka.errors import KafkaError
@@ -9,6 +10,8 @@ from aiokafka.structs import TopicPartition
 from faust.exceptions import ConsumerNotStarted
 
 from streams.engine.follow_ups import FollowUpsRead, Taker
+
+logger = logging.getLogger(__name__)
 
 NO_ANSWER: Final = (KafkaError, OSError, TimeoutError, ConsumerNotStarted)
 """What asking for ends and positions may raise where nobody answers in time."""
@@ -54,6 +57,24 @@ class Committed(NamedTuple):
     beginning: int
     end: int
     metadata: str
+
+
+def next_offset(group_id: str, source: TopicPartition, known: Committed, offset: int | None) -> int:
+    """Return where to go on in an input: at `offset` (None: at the beginning), or behind what was deleted since. Raises
+    LogLost when the input ends before it.
+    """
+    if offset is None:
+        return known.beginning
+    check_end(group_id, source, offset, known.end)
+    if (lost := known.beginning - offset) > 0:
+        logger.error(
+            "partition %d: %d records of %s were deleted by retention before they were processed",
+            source.partition,
+            lost,
+            source.topic,
+            extra={"partition": source.partition, "topic": source.topic, "records": lost},
+        )
+    return max(offset, known.beginning)
 
 
 class Positions(Protocol):

@@ -19,7 +19,8 @@ from streams.engine.observer import UnitReport
 from streams.engine.transport import Batch
 from streams.rules.decisions import RulesConfig
 from tests.simulation.cases import CROSSES, PARTITIONS, TRANSITIONS
-from tests.simulation.clients import GroupConsumer, Network
+from tests.simulation.clients import Network
+from tests.simulation.consumers import GroupConsumer
 from tests.simulation.disk import Loss
 from tests.simulation.loop import PROCESS, Process
 from tests.support.oracle_events import DAY_US

@@ -20,8 +20,9 @@ from streams.engine.committing import Committing
 from streams.engine.housekeeping import Housekeeping
 from tests.simulation.cases import NOW_MS, Case
 from tests.simulation.checks import Checks
-from tests.simulation.clients import Admin, Consumer, Limits, Producer
+from tests.simulation.clients import Limits, Producer
 from tests.simulation.cluster import Cluster, Entry
+from tests.simulation.consumers import Admin, Consumer
 from tests.simulation.disk import Disks, Loss
 from tests.simulation.group import Group
 from tests.simulation.loop import VirtualLoop
