@@ -24,7 +24,8 @@ STORE_MAX_AGE_MS = 12 * 3600 * 1000
 """A store not written for longer is rebuilt: the changelogs keep deletions (`delete.retention.ms`, 24 hours by default)
 only so long, and a store that missed one would bring an erased customer back."""
 LOG_INTERVAL_S = 5.0
-RECORDS_PER_POLL = 1_000
+RECORDS_PER_POLL = 2_000
+"""Taken in without a pause: some 15 ms."""
 POLL_TIMEOUT_MS = 50
 """Of a poll. Short: one that brings nothing but transaction markers returns with its timeout."""
 

@@ -54,6 +54,7 @@ class Engine:
         self._on_crash = on_crash
         self._partitions: dict[int, Partition] = {}
         self._fetched_to: dict[int, int] = {}
+        self._read_to_end_at_s: dict[int, float] = {}
         self._follow_ups = FollowUpsConsumer(
             config.kafka, topics.follow_ups, config.deciding.partitions, self._on_crash
         )
@@ -81,6 +82,10 @@ class Engine:
     def fetched(self, partition: int, next_offset: int) -> None:
         """Take note that records up to this offset were fetched, and will be delivered."""
         self._fetched_to[partition] = next_offset
+
+    def nothing_left(self, partition: int, at_s: float) -> None:
+        """Take note that, at this time (epoch), the broker had no more records than were fetched."""
+        self._read_to_end_at_s[partition] = at_s
 
     def deliver(self, batch: Batch) -> None:
         """Hand a batch to its partition, unless it was fetched before the position was last moved."""
@@ -209,6 +214,10 @@ class Engine:
         except (AssertionError, ConsumerNotStarted):  # not assigned at this moment
             return None
         return end
+
+    def read_to_end_at_s(self, partition: int) -> float:
+        """Return when (epoch) the broker last had no more responses than were fetched; 0 before that."""
+        return self._read_to_end_at_s.get(partition, 0.0)
 
     def read_to_end(self, partition: int) -> bool:
         """Is everything fetched, up to the end as last seen?"""

@@ -58,6 +58,8 @@ class FollowUpsRead(NamedTuple):
     """The end as the broker told it last."""
     to_end_at_s: float | None
     """When the broker told it last that there is nothing behind the position (epoch time); None: not yet."""
+    stable_end: int = 0
+    """The last stable offset as the broker told it last: what is before it and behind the position can be read."""
 
 
 NOTHING_READ = FollowUpsRead(0, 0, None)
@@ -182,7 +184,7 @@ class FollowUpsConsumer:
                 if followed is self._followed.get(number) and not followed.moved:
                     read, end = followed.read._replace(position=position), consumer.highwater(at)
                     if end is not None:  # something was fetched by this consumer
-                        read = read._replace(end=end)
+                        read = read._replace(end=end, stable_end=consumer.last_stable_offset(at) or 0)
                         if position >= end:
                             read = read._replace(to_end_at_s=consumer.last_poll_timestamp(at) / 1000)
                     moved_on = position > followed.read.position

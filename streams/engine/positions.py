@@ -91,6 +91,9 @@ class Positions(Protocol):
         last record.
         """
 
+    def read_to_end_at_s(self, partition: int) -> float:
+        """Return when (epoch) the broker last had no more responses than were fetched; 0 before that."""
+
     async def committed(self, source: TopicPartition) -> Committed:
         """Ask the broker where the group stands."""
 

@@ -62,6 +62,9 @@ class Intake(Protocol):
     def fetched(self, partition: int, next_offset: int) -> None:
         """Take note that records up to this offset were fetched, and will be delivered."""
 
+    def nothing_left(self, partition: int, at_s: float) -> None:
+        """Take note that, at this time (epoch), the broker had no more records than were fetched."""
+
     async def consumer_failed(self, error: KafkaError) -> None:
         """Take note that the group or the topic cannot be read any more."""
 
@@ -113,6 +116,11 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
                 if records:
                     intake.fetched(tp.partition, records[-1].offset + 1)
                     batches[tp] = [Batch(tp.partition, records, intake.token(tp.partition))]
+            for tp in open_:
+                state = self._state(tp)
+                known = state is not None and state.has_valid_position and state.lso is not None
+                if known and state.position >= state.lso:
+                    intake.nothing_left(tp.partition, state.timestamp / 1000)
             return batches
 
     @Service.task  # type: ignore[untyped-decorator, unused-ignore]
@@ -138,10 +146,14 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
 
         Raises AssertionError for a partition that is not assigned.
         """
-        subscription = self._thread._ensure_consumer()._subscription.subscription
-        state = subscription.assignment.state_value(partition) if subscription is not None else None
+        state = self._state(partition)
         assert state is not None, "not assigned"
         return state.has_valid_position and state.highwater is not None and state.position >= state.highwater
+
+    def _state(self, partition: TopicPartition) -> Any:
+        """Return what aiokafka knows of an assigned partition, else None."""
+        subscription = self._thread._ensure_consumer()._subscription.subscription
+        return subscription.assignment.state_value(partition) if subscription is not None else None
 
     async def position_of(self, partition: TP) -> int:
         """Return the position when no fetch is under way: everything before it was fetched, and noted as such."""

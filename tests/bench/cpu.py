@@ -15,6 +15,9 @@ from tests.bench import floors
 from tests.bench.measuring import SCRAPE_EVERY_S, Bench, Load, Run, as_json, median, parser, spread, write
 from tests.bench.workload import SHAPES
 
+FOLLOWED_UP = " followed up"
+"""To the name of a shape: one follow-up for three passives comes with its responses."""
+
 
 def main() -> int:
     arguments = parser(__doc__)
@@ -23,9 +26,12 @@ def main() -> int:
     arguments.add_argument("--shape", choices=[*SHAPES], action="append", help="default: both")
     arguments.add_argument("--scrape-every", type=float, default=SCRAPE_EVERY_S, metavar="SECONDS")
     options = arguments.parse_args()
-    loads = {shape: Load(shape, options.responses, follow_ups=True) for shape in options.shape or SHAPES}
+    loads: dict[str, Load] = {}
+    for shape in options.shape or SHAPES:
+        loads[shape] = Load(shape, options.responses)
+        loads[f"{shape}{FOLLOWED_UP}"] = Load(shape, options.responses, follow_ups=True)
     print(f"{options.responses:,} responses, 4 partitions, one worker, {options.runs} runs each, all compared")
-    runs: dict[str, list[Run]] = {shape: [] for shape in loads}
+    runs: dict[str, list[Run]] = {name: [] for name in loads}
     floor_runs: dict[str, list[float]] = {name: [] for name in floors.FLOORS}
     with tempfile.TemporaryDirectory() as directory, Broker(Path(directory) / "broker") as broker:
         bench = Bench(broker, Path(directory), options.scrape_every)
@@ -33,28 +39,30 @@ def main() -> int:
         for number in range(options.runs):
             for name, taken in floor_runs.items():
                 taken.append(floors.measure(broker.bootstrap_servers, topic, name))
-            for shape, load in loads.items():
-                runs[shape].append(bench.run(load, number + 1))
+            for name, load in loads.items():
+                runs[name].append(bench.run(load, number + 1))
                 print(".", end="", file=sys.stderr, flush=True)
         print(file=sys.stderr)
     print(
-        f"{'':12} {'µs of CPU a response':>24} {'per CPU s':>12} {'broker CPU':>12} {'per wall s':>12}"
+        f"{'':18} {'µs of CPU a response':>24} {'per CPU s':>12} {'broker CPU':>12} {'per wall s':>12}"
         f" {'memory':>9} {'stall below':>12}"
     )
     for shape, taken in runs.items():
         print(
-            f"{shape:12} {spread(taken, 'cpu_us'):>24} {1e6 / median(taken, 'cpu_us'):>12,.0f}"
+            f"{shape:18} {spread(taken, 'cpu_us'):>24} {1e6 / median(taken, 'cpu_us'):>12,.0f}"
             f" {median(taken, 'broker_cpu_us'):>9.1f} µs {median(taken, 'per_wall_s'):>12,.0f}"
             f" {max(one.memory_mb for one in taken):>6.0f} MB {max(one.longest_stall_s for one in taken):>10g} s"
         )
         print(
-            f"{'':12} changelogs {median(taken, 'changelog_bytes'):.0f} bytes a response, "
-            f"state {median(taken, 'state_bytes') / 1e6:.0f} MB; follow-ups {spread(taken, 'follow_up_cpu_us')} µs each"
+            f"{'':18} changelogs {median(taken, 'changelog_bytes'):.0f} bytes a response, "
+            f"state {median(taken, 'state_bytes') / 1e6:.0f} MB"
         )
+        if (alone := runs.get(shape.removesuffix(FOLLOWED_UP), taken)) is not taken:
+            print(f"{'':18} {median(taken, 'cpu_us') / median(alone, 'cpu_us') - 1:.1%} more than without follow-ups")
         threads = {
             kind: statistics.median(one.cpu_us_by_thread[kind] for one in taken) for kind in taken[0].cpu_us_by_thread
         }
-        print(f"{'':12} by thread: " + ", ".join(f"{kind} {cost_us:.1f}" for kind, cost_us in threads.items()))
+        print(f"{'':18} by thread: " + ", ".join(f"{kind} {cost_us:.1f}" for kind, cost_us in threads.items()))
     for name, costs_us in floor_runs.items():
         print(f"floor: {name:24} {min(costs_us):.2f} µs, {1e6 / min(costs_us):,.0f} per CPU s")
     write(options.json, "cpu", {**{shape: as_json(taken) for shape, taken in runs.items()}, "floors_us": floor_runs})

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from tests.load.watching import Memory, Stalls, Watch, cpu_s, state_bytes
 from tests.support.comparing import assert_all_topics
 from tests.support.corpus import Produced, as_logs
 from tests.support.kafka_reading import publish, read_topic, wait_until_committed
-from tests.support.oracle import OracleConfig, run
+from tests.support.oracle import OracleConfig, PartitionOracle
 from tests.support.worker import WorkerProcess, worker_environment
 
 EVENT_MAX_AGE_DAYS = 100
@@ -54,7 +55,7 @@ class Load:
     segments: int = 3
     workers: int = 1
     follow_ups: bool = False
-    """When all responses are processed, follow-ups come, one for three passive ones."""
+    """Follow-ups come with the responses, one for three passive ones."""
 
     def records(self, seed: int) -> list[Produced]:
         now_ms = int(time.time() * 1000)
@@ -77,8 +78,6 @@ class Run:
     """On disk and in memtables, of all workers."""
     changelog_bytes: float
     """Appended to the changelogs, a response, batches as they are stored."""
-    follow_up_cpu_us: float = 0.0
-    """Of all workers, a follow-up."""
     cpu_us_by_thread: Mapping[str, float] = field(default_factory=dict)
     """What `cpu_us` is made of: the event loop's thread, RocksDB's, and the others."""
 
@@ -127,7 +126,7 @@ class Bench:
         """Raises AssertionError unless what was written is exact."""
         topics, environments = self.environment(load)
         records = load.records(seed)
-        sent = list(follow_ups(records)) if load.follow_ups else []
+        sent = follow_ups(records) if load.follow_ups else []
         with ExitStack() as stack:
             logs = [self.directory / f"{topics.prefix}{number}.log" for number in range(load.workers)]
             workers = [WorkerProcess(each, log) for each, log in zip(environments, logs, strict=True)]
@@ -141,9 +140,8 @@ class Bench:
                 stack.enter_context(Watch(watched.look))
             stack.enter_context(_scraping(workers, self._scrape_every_s))
             appended = _appended_bytes(self.broker.data_dir, topics)
-            spent = self._caught_up(topics, topics.responses, records, workers, memories)
+            spent = self._caught_up(topics, {topics.responses: records, topics.follow_ups: sent}, workers, memories)
             appended = _appended_bytes(self.broker.data_dir, topics) - appended
-            later = self._caught_up(topics, topics.follow_ups, sent, workers, memories) if sent else None
             held_bytes = sum(state_bytes(worker) for worker in workers)
             for worker in workers:
                 assert worker.sigterm() == 0
@@ -157,33 +155,31 @@ class Bench:
             spent.longest_stall_s,
             held_bytes,
             appended / load.count,
-            later.cpu_s / len(sent) * 1e6 if later else 0.0,
             {kind: cpu_s / load.count * 1e6 for kind, cpu_s in spent.by_thread_s.items()},
         )
 
     def _caught_up(
         self,
         topics: Topics,
-        topic: str,
-        records: Sequence[Produced],
+        published: Mapping[str, Sequence[Produced]],
         workers: Sequence[WorkerProcess],
         memories: Sequence[Memory],
     ) -> _Spent:
         """Publish while the workers stand still; returns what they spend until everything is committed."""
         servers, broker = self.broker.bootstrap_servers, psutil.Process(self.broker.pid)
-        ends: dict[int, int] = {}
-        for record in records:
-            ends[record.partition] = ends.get(record.partition, 0) + 1
         for worker in workers:
             worker.freeze()
-        publish(servers, topic, records, TIMEOUT_S)
+        for topic, records in published.items():
+            publish(servers, topic, records, TIMEOUT_S)
         before_s, broker_before_s, began = [each.cpu_s for each in memories], cpu_s(broker), time.monotonic()
         threads_before = _by_thread_s(memories)
         for worker in workers:
             worker.thaw()
         time.sleep(AWAKE_S)
         stalls = [Stalls(worker) for worker in workers]
-        _until_committed(servers, f"{topics.prefix}group", topic, ends, workers)
+        for topic, records in published.items():
+            ends = Counter(record.partition for record in records)
+            _until_committed(servers, f"{topics.prefix}group", topic, ends, workers)
         return _Spent(
             sum(each.cpu_s - before for each, before in zip(memories, before_s, strict=True)),
             cpu_s(broker) - broker_before_s,
@@ -193,12 +189,14 @@ class Bench:
         )
 
     def _check(self, topics: Topics, load: Load, records: Sequence[Produced], sent: Sequence[Produced]) -> None:
-        oracles = run(
-            as_logs(records, load.partitions), OracleConfig(load.partitions, event_max_age_days=EVENT_MAX_AGE_DAYS)
-        )
-        for number, log in as_logs(sent, load.partitions).items():
-            for record in log:
-                oracles[number].process_follow_up(record)
+        config = OracleConfig(load.partitions, event_max_age_days=EVENT_MAX_AGE_DAYS)
+        oracles = {number: PartitionOracle(number, config) for number in range(load.partitions)}
+        responses_of, follow_ups_of = as_logs(records, load.partitions), as_logs(sent, load.partitions)
+        for number, oracle in oracles.items():
+            inputs = [(record.timestamp_ms, oracle.process, record) for record in responses_of[number]]
+            inputs += [(record.timestamp_ms, oracle.process_follow_up, record) for record in follow_ups_of[number]]
+            for _, process, record in sorted(inputs, key=itemgetter(0)):
+                process(record)
         assert_all_topics(
             lambda topic: read_topic(self.broker.bootstrap_servers, topic, TIMEOUT_S),
             topics,

@@ -47,7 +47,11 @@ def main() -> int:
             servers, group = broker.bootstrap_servers, f"{topics.prefix}group"
             publish(servers, topics.responses, load.records(1), TIMEOUT_S)
             ends = end_offsets(servers, topics.responses)
-            wait_until_committed(servers, group, topics.responses, ends, TIMEOUT_S, worker.check_running)
+            memory = Memory(worker)
+            with Watch(memory.look):
+                wait_until_committed(servers, group, topics.responses, ends, TIMEOUT_S, worker.check_running)
+            processing_mb = memory.most_bytes / 1e6
+            print(f"{options.responses:,} responses of {options.customers:,} customers: {processing_mb:.0f} MB at most")
             for _ in range(options.runs):
                 assert worker.sigterm() == 0
                 shutil.rmtree(environment["NPS_STATE_DIR"])
@@ -70,7 +74,7 @@ def main() -> int:
                     flush=True,
                 )
             assert worker.sigterm() == 0
-    write(options.json, "restore", {"records_per_s": rates, "cpu_us": cpu_us})
+    write(options.json, "restore", {"records_per_s": rates, "cpu_us": cpu_us, "processing_mb": processing_mb})
     return 0
 
 

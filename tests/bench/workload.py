@@ -7,7 +7,7 @@ little of what is counted falls into the same rows.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -27,29 +27,40 @@ WORDS = ("price", "support", "delay", "good", "invoice", "app", "login", "fast",
 
 
 PASSIVES_A_FOLLOW_UP = 3
+FOLLOWED_UP_AFTER_MS = 20_000
+"""Of record time: by then the answer is committed, also where a backlog makes large units."""
+UNAMBIGUOUS_MS = 1_500
+"""Nobody is followed up who answers again so shortly after: inputs are ordered to a second only."""
 ACTIONS = ("personal_follow_up", "tailored_offer", "incentive", "follow_up_question")
 
 
-def follow_ups(records: Iterable[Produced]) -> Iterator[Produced]:
-    """Yield a contact for every third passive response, at its record time: most are about a case that is open."""
-    passives = 0
-    for record in records:
-        answer = msgspec.json.decode(record.value or b"")
+def follow_ups(records: Sequence[Produced]) -> list[Produced]:
+    """Return contacts, one for three passive responses, each a while after its response and in order of time."""
+    answers = [msgspec.json.decode(record.value or b"") for record in records]
+    answered_ms: dict[tuple[str, str], list[int]] = {}
+    for record, answer in zip(records, answers, strict=True):
+        answered_ms.setdefault((answer["customer_id"], answer["survey_id"]), []).append(record.timestamp_ms)
+    passives, made = 0, []
+    for record, answer in zip(records, answers, strict=True):
         if answer["score"] not in (7, 8):
             continue
+        at_ms = record.timestamp_ms + FOLLOWED_UP_AFTER_MS
+        again_ms = answered_ms[answer["customer_id"], answer["survey_id"]]
         passives += 1
-        if passives % PASSIVES_A_FOLLOW_UP:
+        if passives < PASSIVES_A_FOLLOW_UP or any(at_ms <= other <= at_ms + UNAMBIGUOUS_MS for other in again_ms):
             continue
+        passives -= PASSIVES_A_FOLLOW_UP
         value = {
-            "follow_up_id": f"f-{passives}",
+            "follow_up_id": f"f-{len(made)}",
             "customer_id": answer["customer_id"],
             "survey_id": answer["survey_id"],
             "status": "contacted",
-            "action": ACTIONS[passives % len(ACTIONS)],
-            "reason": ("value_for_price", None)[passives % 2],
+            "action": ACTIONS[len(made) % len(ACTIONS)],
+            "reason": ("value_for_price", None)[len(made) % 2],
             "occurred_at": datetime.fromtimestamp(record.timestamp_ms / 1000, UTC).isoformat(timespec="milliseconds"),
         }
-        yield Produced(record.partition, record.key, msgspec.json.encode(value), record.timestamp_ms)
+        made.append(Produced(record.partition, record.key, msgspec.json.encode(value), at_ms))
+    return made
 
 
 def responses(

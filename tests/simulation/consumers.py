@@ -27,15 +27,18 @@ class _Reading:
         self._committed = committed
         self.position = 0
         self.has_valid_position = True
+        self._now_ms = cluster.now_ms
         self.highwater: int | None = None
-        """The end, as the last fetch told it."""
+        self.lso: int | None = None
+        self.timestamp = 0
+        """The ends, as the last fetch told them, and when it did."""
 
     @property
     def end(self) -> int:
         return self._log.stable_end if self._committed else self._log.end
 
     def take(self, count: int) -> list[ConsumerRecord[bytes, bytes]]:
-        self.highwater = self._log.end
+        self.highwater, self.lso, self.timestamp = self._log.end, self._log.stable_end, self._now_ms()
         records: list[ConsumerRecord[bytes, bytes]] = []
         while self.position < self.end and len(records) < count:
             entry = self._log.entries.get(self.position)
@@ -122,6 +125,9 @@ class Consumer:
         return self._reading[at].position
 
     def highwater(self, at: TopicPartition) -> int:
+        return self._reading[at].end
+
+    def last_stable_offset(self, at: TopicPartition) -> int:
         return self._reading[at].end
 
     def last_poll_timestamp(self, at: TopicPartition) -> int:
