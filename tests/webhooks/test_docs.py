@@ -463,16 +463,20 @@ async def test_a_task_that_is_moved_comes_back_as_a_follow_up_of_its_case(crm: s
     contacted, repeat, declined = (accept_follow_up(record.key, record.value, now_ms) for record in records)
     assert repeat == contacted
     task = {"hubspot": "981", "salesforce": "a01", "zendesk": "1"}[crm]
-    assert contacted == FollowUp(
-        follow_up_id=f"task-{task}-contacted",
-        customer_id=CUSTOMER,
-        survey_id="relational",
-        detected_event_id=event.id,
-        status="contacted",
-        action="tailored_offer",
-        reason="indifferent",
-        occurred_at=at_us,
-    )
+    assert {name: getattr(contacted, name) for name in FollowUp.model_fields} == {
+        "follow_up_id": f"task-{task}-contacted",
+        "customer_id": CUSTOMER,
+        "survey_id": "relational",
+        "detected_event_id": event.id,
+        "status": "contacted",
+        "action": "tailored_offer",
+        "reason": "indifferent",
+        "occurred_at": at_us,
+        "response_id": None,
+        "revision": 0,
+        "agent": None,
+        "note": None,
+    }
     assert (declined.follow_up_id, declined.action, declined.reason) == (f"task-{task}-declined", "other", None)
     assert decide_follow_up(decision.journey, contacted).outcome == MATCHED
     assert decide_follow_up(decision.journey, declined).outcome == MATCHED
