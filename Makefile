@@ -79,6 +79,9 @@ dashboards: $(STAMP) ## Write deploy/grafana/dashboards/*.json from the code bes
 dashboard-preview: jars prometheus $(STAMP) ## Draw docs/images/programme.png from a real Prometheus' answers to the panels
 	@$(PY) -m tests.operations.dashboard_preview $(ARGS)
 
+SEED ?=
+MINUTES ?= 10
+
 .PHONY: faults
 faults: jars $(STAMP) ## Everything that can befall workers, at random, under load, compared all along (SEED=, MINUTES=)
 	@$(PY) -m tests.faults.faults_run --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)

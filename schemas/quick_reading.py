@@ -54,7 +54,7 @@ class QuickReader(ABC):
                 self._patterns[name] = pattern
             kind = _kind(rule) | None if others else _kind(rule)
             fields.append((name, kind, _default(name, field, self._schema["required"])))
-        assert self._patterns.keys() == self.MATCHED
+        assert self._patterns.keys() == self.MATCHED, "_checked matches the patterns of these"
         struct = msgspec.defstruct(model.__name__, fields, kw_only=True, forbid_unknown_fields=True, gc=False)
         self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(struct).decode
 

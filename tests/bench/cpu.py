@@ -57,7 +57,8 @@ def main() -> int:
             f"{'':18} changelogs {median(taken, 'changelog_bytes'):.0f} bytes a response, "
             f"state {median(taken, 'state_bytes') / 1e6:.0f} MB"
         )
-        if (alone := runs.get(shape.removesuffix(FOLLOWED_UP), taken)) is not taken:
+        if shape.endswith(FOLLOWED_UP):
+            alone = runs[shape.removesuffix(FOLLOWED_UP)]
             print(f"{'':18} {median(taken, 'cpu_us') / median(alone, 'cpu_us') - 1:.1%} more than without follow-ups")
         threads = {
             kind: statistics.median(one.cpu_us_by_thread[kind] for one in taken) for kind in taken[0].cpu_us_by_thread

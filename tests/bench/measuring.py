@@ -17,7 +17,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from tests.load.watching import Memory, Stalls, Watch, cpu_s, state_bytes
 from tests.support.comparing import assert_all_topics
 from tests.support.corpus import Produced, as_logs
 from tests.support.kafka_reading import publish, read_topic, wait_until_committed
-from tests.support.oracle import OracleConfig, PartitionOracle
+from tests.support.oracle import OracleConfig, run
 from tests.support.worker import WorkerProcess, worker_environment
 
 EVENT_MAX_AGE_DAYS = 100
@@ -190,13 +189,7 @@ class Bench:
 
     def _check(self, topics: Topics, load: Load, records: Sequence[Produced], sent: Sequence[Produced]) -> None:
         config = OracleConfig(load.partitions, event_max_age_days=EVENT_MAX_AGE_DAYS)
-        oracles = {number: PartitionOracle(number, config) for number in range(load.partitions)}
-        responses_of, follow_ups_of = as_logs(records, load.partitions), as_logs(sent, load.partitions)
-        for number, oracle in oracles.items():
-            inputs = [(record.timestamp_ms, oracle.process, record) for record in responses_of[number]]
-            inputs += [(record.timestamp_ms, oracle.process_follow_up, record) for record in follow_ups_of[number]]
-            for _, process, record in sorted(inputs, key=itemgetter(0)):
-                process(record)
+        oracles = run(as_logs(records, load.partitions), config, as_logs(sent, load.partitions))
         assert_all_topics(
             lambda topic: read_topic(self.broker.bootstrap_servers, topic, TIMEOUT_S),
             topics,

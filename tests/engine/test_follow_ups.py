@@ -18,7 +18,7 @@ from tests.support.comparing import assert_scores
 from tests.support.corpus import Produced, as_logs, corpus
 from tests.support.follow_ups import some_follow_ups
 from tests.support.kafka_reading import read_topic
-from tests.support.oracle import PartitionOracle, total_counts
+from tests.support.oracle import PartitionOracle, run, total_counts
 from tests.support.oracle_reading import partition_of, time_text
 from tests.support.stage import PARTITIONS, WINDOWS, Stage, stage_for, within
 
@@ -85,12 +85,7 @@ def test_a_backlog_of_both_inputs_is_decided_in_the_order_of_record_times(stage:
         else:
             sent.append((True, answer(customer, rng.choice((3, 7, 7, 8, 9, 10)), at_ms)))
     responses, follow_ups = ([each for is_one, each in sent if is_one == kind] for kind in (True, False))
-    oracles = {number: PartitionOracle(number, stage.oracle_config) for number in range(PARTITIONS)}
-    logs = {kind: as_logs(each, PARTITIONS) for kind, each in ((True, responses), (False, follow_ups))}
-    for number, oracle in oracles.items():
-        both = [(record.timestamp_ms, kind, record) for kind in (True, False) for record in logs[kind][number]]
-        for _, is_response, record in sorted(both, key=lambda each: each[0]):
-            (oracle.process if is_response else oracle.process_follow_up)(record)
+    oracles = run(as_logs(responses, PARTITIONS), stage.oracle_config, as_logs(follow_ups, PARTITIONS))
     outcomes = sum((oracle.follow_up_outcomes for oracle in oracles.values()), Counter())
     assert min(outcomes[outcome] for outcome in ("matched", "feedback", "unknown_case")) > 10
     with stage.worker() as worker:

@@ -14,6 +14,7 @@ too long to hold their events in memory. Totals of several partitions are the su
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -428,13 +429,21 @@ class PartitionOracle:
         return names
 
 
-def run(logs: Mapping[int, Sequence[Record]], config: OracleConfig) -> dict[int, PartitionOracle]:
-    """Feed each partition's log to an oracle of its own."""
+def run(
+    logs: Mapping[int, Sequence[Record]],
+    config: OracleConfig,
+    follow_ups: Mapping[int, Sequence[Record]] | None = None,
+) -> dict[int, PartitionOracle]:
+    """Feed each partition's log to an oracle of its own. Of two inputs the record with the lower record time goes
+    first, a tie to the response.
+    """
     oracles = {}
     for partition, log in sorted(logs.items()):
-        oracles[partition] = PartitionOracle(partition, config)
-        for record in log:
-            oracles[partition].process(record)
+        oracle = oracles[partition] = PartitionOracle(partition, config)
+        responses = ((oracle.process, record) for record in log)
+        others = ((oracle.process_follow_up, record) for record in (follow_ups or {}).get(partition, ()))
+        for process, record in heapq.merge(responses, others, key=lambda each: each[1].timestamp_ms):
+            process(record)
     return oracles
 
 
