@@ -68,7 +68,7 @@ class _WorkerSettings(BaseSettings):
     )
     commit_interval_ms: int = _setting(
         100,
-        "Time between the commits of a partition, half of it where the worker is idle; less: sooner visible, more work",
+        "Time between the commits of a partition (half of it while not busy); less is sooner visible but more work",
         "ms",
         ge=10,
         le=60_000,
