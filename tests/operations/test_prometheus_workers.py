@@ -165,8 +165,8 @@ def assert_undisturbed(
 
     # Asked of all that was scraped: evaluations are farther apart, and a busy machine leaves one out now and then.
     guard = rule("nps:partitions_counted_once")
-    summed = rule("nps:window_responses:sum").replace("nps:partitions_counted_once", f"({guard})")
-    of_survey = f"sum by (survey) ({summed.replace('(nps_window_responses)', f'(nps_window_responses{selected})')})"
+    summed = rule("nps:window_responses:sum").replace("(nps_window_responses)", f"(nps_window_responses{selected})")
+    of_survey = f"sum by (survey) ({summed})"
     for series in server.query_range(of_survey, began, ended, STEP_S):
         assert {value for _, value in series.samples} <= truth[series.labels["survey"]]
     (whole,) = server.query_range(guard, began, ended, STEP_S)
