@@ -66,14 +66,25 @@ def amounts(change: CaseChange) -> Amounts:
     if change.after is None:
         assert change.end is not None
         return _ending_amounts(change.before, change.end, change.took_us)
-    return _net_amounts(_cells(change.before), _cells(change.after))
+    return _net_amounts(_counted(change.before), _counted(change.after))
+
+
+_Counted = tuple[int, str, str, bool, bool, bool]
+"""What decides where an open case counts: score, reason, action; contacted, in time, overdue."""
+
+
+def _counted(case: Case) -> _Counted:
+    first_contact, due_at = case.first_contact, case.due_at
+    contacted = first_contact is not None
+    in_time = first_contact is not None and due_at is not None and first_contact <= due_at
+    return case.score, case.reason, case.action, contacted, in_time, case.overdue
 
 
 @lru_cache(maxsize=4_096)
-def _net_amounts(before: tuple[int, ...], after: tuple[int, ...]) -> Amounts:
-    """From counting 1 in these cells to counting 1 in those. Few pairs are usual."""
-    gone, come = set(before), set(after)
-    return (*((cell, -1) for cell in before if cell not in come), *((cell, 1) for cell in after if cell not in gone))
+def _net_amounts(before: _Counted, after: _Counted) -> Amounts:
+    """From counting 1 in the cells of one to counting 1 in those of the other. Few pairs are usual."""
+    gone, come = _cells(*before), _cells(*after)
+    return (*((cell, -1) for cell in gone if cell not in come), *((cell, 1) for cell in come if cell not in gone))
 
 
 def _ending_amounts(case: Case, end: str, took_us: int) -> Amounts:
@@ -90,14 +101,14 @@ def _ending_amounts(case: Case, end: str, took_us: int) -> Amounts:
     return tuple(found)
 
 
-def _cells(case: Case) -> tuple[int, ...]:
+def _cells(score: int, reason: str, action: str, contacted: bool, in_time: bool, overdue: bool) -> tuple[int, ...]:
     """Where an open case counts 1."""
-    first = _GROUP[case.score, case.reason, case.action]
+    first = _GROUP[score, reason, action]
     cells = [first]
-    if case.first_contact is not None:
+    if contacted:
         cells.append(first + _CONTACTED)
-        if case.due_at is not None and case.first_contact <= case.due_at:
+        if in_time:
             cells.append(first + _IN_TIME)
-    if case.overdue:
+    if overdue:
         cells.append(first + _OVERDUE)
     return tuple(cells)

@@ -1,7 +1,7 @@
 """What a follow-up does to a journey, and when a case is overdue.
 
-Which case a follow-up is about is read from `TARGETS`, top down: the first row that holds. Then, by whether its id is
-known, it is new, a repeat or an edit; a repeat changes nothing.
+Which case a follow-up is about is read from what it names (`_target`). Then, by whether its id is known, it is new, a
+repeat or an edit; a repeat changes nothing.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ from streams.rules.event_data import Event
 from streams.rules.journey import ANSWERED, OF_ENDED_CASE, Answer, Journey, with_marks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from schemas.follow_up import FollowUp
     from streams.rules.decisions import RulesConfig
 
@@ -69,24 +67,6 @@ class _Named(NamedTuple):
     """The response that it names, as far as it is in the history."""
 
 
-class _Target(NamedTuple):
-    """A row: when it holds, and what the follow-up is then."""
-
-    holds: Callable[[_Named], bool]
-    outcome: str
-
-
-TARGETS: Final[tuple[_Target, ...]] = (
-    _Target(lambda n: n.by_detection, MATCHED),
-    _Target(lambda n: n.ended is not None, LATE),
-    _Target(lambda n: n.answer is not None and bool(n.answer.marks & OF_ENDED_CASE), LATE),
-    _Target(lambda n: n.case is not None and n.no_detection, MATCHED),
-    _Target(lambda n: n.no_response or n.answer is not None, FEEDBACK),
-    _Target(lambda _: True, UNKNOWN_CASE),
-)
-"""Names decide: what names an ended case, or one of its responses, is never taken for the open one's."""
-
-
 def decide_follow_up(journey: Journey | None, follow_up: FollowUp) -> FollowUpDecision:
     """What the follow-up does to the customer's journey in its survey (None: they have none)."""
     if journey is None:
@@ -109,10 +89,17 @@ def decide_follow_up(journey: Journey | None, follow_up: FollowUp) -> FollowUpDe
 
 
 def _target(named: _Named) -> str:
-    for holds, outcome in TARGETS:
-        if holds(named):
-            return outcome
-    raise AssertionError("the last row always holds")
+    """Which case it is about: the table, top down. Names decide: what names an ended case, or one of its responses, is
+    never taken for the open one's.
+    """
+    if named.by_detection:
+        return MATCHED
+    answer = named.answer
+    if named.ended is not None or (answer is not None and answer.marks & OF_ENDED_CASE):
+        return LATE
+    if named.case is not None and named.no_detection:
+        return MATCHED
+    return FEEDBACK if named.no_response or answer is not None else UNKNOWN_CASE
 
 
 def _apply(
@@ -120,20 +107,21 @@ def _apply(
 ) -> FollowUpDecision:
     """Put it where its target says, in place of its older self (`place`, of the open case's follow-ups)."""
     case, past = journey.case, journey.past
-    kept = [] if case is None else list(case.follow_ups)
-    if place is not None:
-        del kept[place]
+    before = () if case is None else case.follow_ups
+    rest = () if place is None else before[place + 1 :]
+    kept = before[:place]
     if target == MATCHED:
-        kept.insert(len(kept) if place is None else place, _kept(follow_up))
+        kept = (*kept, _kept(follow_up))
         past = _forgotten(past, follow_up.follow_up_id)
     else:
         past = _remembered(past, follow_up)
+    follow_ups = (*kept, *rest)
     history = journey.history
     answered = _answered(journey, follow_up, named, target)
     if answered is not None:
         history = [answered if each.response_id == answered.response_id else each for each in history]
     change = contact_us = None
-    if case is not None and (follow_ups := tuple(kept)) != case.follow_ups:
+    if case is not None and follow_ups != before:
         after = cases.followed_up(case, follow_ups, history)
         change = CaseChange(case, after)
         if case.first_contact is None and after.first_contact is not None:
