@@ -16,11 +16,8 @@ from __future__ import annotations
 import base64
 import json
 import os
-import random
 import select
 import signal
-import socket
-import struct
 import subprocess
 import sys
 import time
@@ -31,6 +28,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from streams.broker_address import HOST, answers, free_port, ports_before, refuse_taken_port
 from streams.broker_jars import (
     KAFKA_VERSION,
     BrokerError,
@@ -53,12 +51,6 @@ __all__ = [
     "maven_problem",
     "stop_broker",
 ]
-
-HOST: Final = "127.0.0.1"
-
-# Below the range from which the kernel takes ports for outgoing connections (32768 and up on Linux): a client that
-# keeps dialling a killed broker there can end up connected to itself, or hold the port when the broker wants it back.
-PORTS: Final = range(20_000, 32_000)
 
 _POLL_S: Final = 0.05
 _FORMAT_TIMEOUT_S: Final = 60
@@ -83,18 +75,6 @@ if broker not in ended:
 def broker_problem() -> str | None:
     """Return one sentence that says what to install before a broker can be started here, else None."""
     return java_problem() or maven_problem()
-
-
-def free_port() -> int:
-    """Return a TCP port on which nothing listens now, outside the kernel's range for outgoing connections."""
-    for port in random.sample(PORTS, 100):
-        with socket.socket() as probe:
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-            return port
-    raise BrokerError(f"No free port was found on {HOST} between {PORTS.start} and {PORTS.stop}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +147,7 @@ class Broker:
         short_lived: bool = False,
     ) -> None:
         self.data_dir = data_dir.resolve()
-        before = _ports_before(self.data_dir)
+        before = ports_before(self.data_dir)
         self.port = port or before.get("PLAINTEXT") or free_port()
         self.controller_port = controller_port or before.get("CONTROLLER") or free_port()
         self._protocols = dict(listeners or {})
@@ -219,7 +199,7 @@ class Broker:
         found = find_broker(self.data_dir)
         if found is not None:
             raise BrokerError(f"A broker runs in {self.data_dir} already: pid {found.pid}, {found.bootstrap_servers}.")
-        _refuse_taken_port(self.port)
+        refuse_taken_port(self.port)
         classpath = f"{fetch_jars()}/*"
         self.data_dir.mkdir(parents=True, exist_ok=True)
         (self.data_dir / "server.properties").write_text(self._properties(), encoding="ascii")
@@ -351,7 +331,7 @@ class Broker:
 
     def _wait_until_ready(self, deadline: float, timeout_s: float) -> None:
         assert self._java is not None
-        while not _answers(self.port):
+        while not answers(self.port):
             if self._java.poll() is not None:
                 raise BrokerError(f"The broker ended while starting: {self._last_words()}")
             if time.monotonic() > deadline:
@@ -378,42 +358,3 @@ _JVM: Final = (
 
 
 _QUICK_COMPILER: Final = "-XX:TieredStopAtLevel=1"
-
-
-def _ports_before(data_dir: Path) -> dict[str, int]:
-    """Return the ports by listener that the broker in this data directory was last started with.
-
-    They must not change by themselves: a KRaft quorum remembers its voters' addresses, and clients remember theirs.
-    """
-    try:
-        lines = (data_dir / "server.properties").read_text(encoding="ascii").splitlines()
-    except FileNotFoundError:
-        return {}
-    listeners = [line.removeprefix("listeners=") for line in lines if line.startswith("listeners=")]
-    pairs = (listener.partition("://") for listener in listeners[-1].split(",")) if listeners else ()
-    return {name: int(address.rpartition(":")[2]) for name, _, address in pairs}
-
-
-def _refuse_taken_port(port: int) -> None:
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        if probe.connect_ex((HOST, port)) == 0:
-            raise BrokerError(f"Something listens on {HOST}:{port} already; stop it or choose another port.")
-
-
-def _answers(port: int) -> bool:
-    """Tell whether the broker answers a metadata request (version 1, no topics) with itself in the list of brokers."""
-    request = struct.pack(">hhihi", 3, 1, 1, -1, 0)  # key, version, correlation id, no client id, no topics
-    try:
-        with socket.create_connection((HOST, port), timeout=2) as connection:
-            connection.sendall(struct.pack(">i", len(request)) + request)
-            answer = b""
-            while len(answer) < 12:  # size, correlation id, count of brokers
-                piece = connection.recv(4096)
-                if not piece:
-                    return False
-                answer += piece
-    except OSError:
-        return False
-    brokers: int = struct.unpack(">iii", answer[:12])[2]
-    return brokers > 0

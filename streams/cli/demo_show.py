@@ -18,7 +18,8 @@ from rich.live import Live
 from schemas.events import PASSIVE_DETECTED, SCORE_CHANGED
 from schemas.times import US_PER_DAY, US_PER_HOUR
 from schemas.topics import Topics
-from streams.broker import HOST, Broker, free_port
+from streams.broker import Broker, free_port
+from streams.broker_address import HOST
 from streams.cli import kafka
 from streams.cli.console import say, stdout
 from streams.cli.demo_check import Check, checks

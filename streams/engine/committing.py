@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from itertools import chain
+from itertools import chain, islice
 
 from aiokafka.structs import TopicPartition
 
@@ -14,7 +15,7 @@ from streams.engine.pace import CommitPace
 from streams.engine.shared import Shared
 from streams.engine.store import Checkpoint, Store
 from streams.engine.transaction import OffsetNote, Offsets, Transactor
-from streams.engine.unit import Unit, encoded_states
+from streams.engine.unit import ROWS_BETWEEN_YIELDS, Unit, encoded_states
 
 
 class Committing:
@@ -50,6 +51,19 @@ class Committing:
         self._observer = observer
         self._listener, self._case_listener = listeners
         self._turn = shared.turn
+
+    async def know_counts(self, decider: Decider, store: Store) -> None:
+        """Tell the ledgers and the listeners what the store holds of counts."""
+        for letter, ledger, listener in (
+            (b"c", decider.ledger, self._listener),
+            (b"k", decider.cases, self._case_listener),
+        ):
+            stored = store.scan(letter)
+            while some := list(islice(stored, ROWS_BETWEEN_YIELDS)):
+                rows: list[tuple[bytes, bytes | None]] = [(key[1:], value) for key, value in some]
+                ledger.know(key for key, _ in rows)
+                listener.partition_rows(self._number, rows)
+                await asyncio.sleep(0)
 
     async def commit(self, decider: Decider, store: Store, transactor: Transactor) -> None:
         """Commit what is decided. Raises TransactionFailed; then nothing here has changed."""

@@ -12,11 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-import msgspec
-
-from schemas import dead_letters
 from schemas.dead_letters import Reason
-from schemas.events import FOLLOW_UP_OVERDUE, PASSIVE_DETECTED, SCORE_CHANGED, cloud_event_headers
 from schemas.follow_up import FollowUp, accept_follow_up
 from schemas.keys import JourneyKind, erasure_prefix, journey_key, parse_journey_key
 from schemas.response import Rejected, SurveyResponse, accept, erased_id
@@ -28,10 +24,10 @@ from streams.engine.formats import JOURNEY, REMEMBERED
 from streams.engine.inbox import Slice
 from streams.engine.ledger import CaseLedger, Ledger, LedgerMemory
 from streams.engine.placement import partitions_of
+from streams.engine.producing import dead_letter, publish
 from streams.engine.records import Record
-from streams.engine.sizes import size_bytes
 from streams.engine.store import Store
-from streams.engine.unit import Produced, State, Unit
+from streams.engine.unit import State, Unit
 from streams.rules.case import CaseChange
 from streams.rules.cases import NO_SLA, Happening, ended
 from streams.rules.counts import cells
@@ -46,12 +42,9 @@ from streams.rules.decisions import (
 )
 from streams.rules.follow_ups import UNKNOWN_CASE, decide_follow_up, decide_overdue
 from streams.rules.journey import Journey, Remembered
-from streams.rules.transitions import PASSIVE_TO_PROMOTER
 
 PRUNED_PER_CALL_MAX: Final = 500
 """Anonymous responses forgotten, stored days looked at, or cases found overdue, in one go (some milliseconds)."""
-
-_encode_json: Final = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +135,7 @@ class Decider:
         stored = self._stored_states([key for key, _ in read if key is not None])
         for record, (key, follow_up) in zip(arrived.records, read, strict=True):
             if isinstance(follow_up, Rejected):
-                self._dead_letter(record, follow_up, self._config.topics.follow_ups_dead_letter)
+                dead_letter(unit, record, follow_up, self._config.topics.follow_ups_dead_letter)
                 outcome = "dead_letter"
             else:
                 assert key is not None
@@ -173,7 +166,7 @@ class Decider:
         if decision.outcome == UNKNOWN_CASE:
             said = "the follow-up is about no case and no response that is known of the customer in this survey"
             rejected = Rejected(Reason.UNKNOWN_CASE, said)
-            self._dead_letter(record, rejected, self._config.topics.follow_ups_dead_letter)
+            dead_letter(self.unit, record, rejected, self._config.topics.follow_ups_dead_letter)
         if decision.journey is not None:
             self.unit.put(key, decision.journey)
         if decision.case is not None:
@@ -246,7 +239,7 @@ class Decider:
                 response = accept(record.key, value, record.timestamp)
             except Rejected as rejected:
                 self.unit.report.outcomes["dead_letter"] += 1
-                self._dead_letter(record, rejected, self._config.topics.dead_letter)
+                dead_letter(self.unit, record, rejected, self._config.topics.dead_letter)
                 continue
             if response.customer_id is None:
                 key = journey_key("response", response.response_id, response.survey_id)
@@ -292,29 +285,7 @@ class Decider:
             self._publish(event)
 
     def _publish(self, event: Event) -> None:
-        topics, report = self._config.topics, self.unit.report
-        if event.type == PASSIVE_DETECTED:
-            topic, labels = topics.passive_detected, report.detected
-            report.detected_answers[event.data["score"], event.data["reason"]] += 1
-        elif event.type == SCORE_CHANGED:
-            topic, labels = topics.score_changed, report.changed
-            if event.label == PASSIVE_TO_PROMOTER:
-                report.converted[event.data["previous_score"]] += 1
-        elif event.type == FOLLOW_UP_OVERDUE:
-            topic, labels = topics.follow_up_overdue, report.overdue
-        else:
-            topic, labels = topics.passive_withdrawn, report.withdrawn
-        labels[event.label] += 1
-        headers = cloud_event_headers(event.type, event.id, self._config.event_source, event.time_us, event.key)
-        self.unit.produced.append(Produced(topic, event.key.encode(), _encode_json(event.data), headers))
-
-    def _dead_letter(self, record: Record, rejected: Rejected, topic: str) -> None:
-        report = self.unit.report
-        report.dead_letters[rejected.reason] += 1
-        why = dead_letters.headers(rejected.reason, rejected.message, record.topic, record.partition, record.offset)
-        headers = (*record.headers, *why)
-        size = size_bytes(record.key, record.value, headers)
-        self.unit.produced.append(Produced(topic, record.key, record.value, headers, size))
+        publish(self.unit, event, self._config.topics, self._config.event_source)
 
     # --- state --------------------------------------------------------------------------------------------------------
 

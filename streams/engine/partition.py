@@ -15,7 +15,6 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from itertools import islice
 
 from aiokafka.errors import KafkaError
 
@@ -43,7 +42,6 @@ logger = logging.getLogger(__name__)
 RETRY_MIN_S, RETRY_MAX_S = 0.2, 5.0
 """Pause before a partition is opened again after a failure; doubles up to the maximum."""
 NOTHING_COMMITTED = OffsetNote()
-ROWS_BETWEEN_YIELDS = 2_000
 HELD_LOOK_S = 0.5
 """Between two looks whether an input still has to wait for the other, where nothing of that comes."""
 
@@ -261,7 +259,7 @@ class Partition:
                 extra={"partition": self.number},
             )
         self._decider = Decider(config.deciding, self.number, self._store, note.stream_time_ms, self._shared.ledgers)
-        await self._know_counts(self._decider, self._store)
+        await self.known.know_counts(self._decider, self._store)
         await self._housekeeping.drop_old_days(self._decider)
         took_s = time.monotonic() - began
         logger.info(
@@ -304,19 +302,6 @@ class Partition:
         for listener in (self._listener, self._case_listener):
             listener.partition_ready(self.number)
         self.ready.set()
-
-    async def _know_counts(self, decider: Decider, store: Store) -> None:
-        for letter, ledger, listener in (
-            (b"c", decider.ledger, self._listener),
-            (b"k", decider.cases, self._case_listener),
-        ):
-            rows: list[tuple[bytes, bytes | None]] = []
-            stored = store.scan(letter)
-            while some := list(islice(stored, ROWS_BETWEEN_YIELDS)):
-                rows = [(key[1:], value) for key, value in some]
-                ledger.know(key for key, _ in rows)
-                listener.partition_rows(self.number, rows)
-                await asyncio.sleep(0)
 
     # --- processing ---------------------------------------------------------------------------------------------------
 
