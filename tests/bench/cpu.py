@@ -1,6 +1,7 @@
 """CPU per response of one worker on the whole path, and the floors under it: `make bench`.
 
 A run that is not equal to the oracle has no figure. The shapes and the floors take turns: a machine's speed drifts.
+All runs of a shape do the same work.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from pathlib import Path
 
 from streams.broker import Broker
 from tests.bench import floors
-from tests.bench.measuring import SCRAPE_EVERY_S, Bench, Load, Run, as_json, median, parser, spread, write
+from tests.bench.measuring import SCRAPE_EVERY_S, Bench, Load, Run, Work, as_json, median, parser, spread, write
 from tests.bench.workload import SHAPES
 
+SEED = 1
 FOLLOWED_UP = " followed up"
 """To the name of a shape: one follow-up for three passives comes with its responses."""
 
@@ -24,23 +26,26 @@ def main() -> int:
     arguments.add_argument("--responses", type=int, default=300_000)
     arguments.add_argument("--runs", type=int, default=3)
     arguments.add_argument("--shape", choices=[*SHAPES], action="append", help="default: both")
+    arguments.add_argument("--follow-ups", action="store_true", help="each shape also with follow-ups")
     arguments.add_argument("--scrape-every", type=float, default=SCRAPE_EVERY_S, metavar="SECONDS")
     options = arguments.parse_args()
     loads: dict[str, Load] = {}
     for shape in options.shape or SHAPES:
         loads[shape] = Load(shape, options.responses)
-        loads[f"{shape}{FOLLOWED_UP}"] = Load(shape, options.responses, follow_ups=True)
+        if options.follow_ups:
+            loads[f"{shape}{FOLLOWED_UP}"] = Load(shape, options.responses, follow_ups=True)
     print(f"{options.responses:,} responses, 4 partitions, one worker, {options.runs} runs each, all compared")
     runs: dict[str, list[Run]] = {name: [] for name in loads}
     floor_runs: dict[str, list[float]] = {name: [] for name in floors.FLOORS}
     with tempfile.TemporaryDirectory() as directory, Broker(Path(directory) / "broker") as broker:
         bench = Bench(broker, Path(directory), options.scrape_every)
-        topic = floors.prepare(broker.bootstrap_servers, Load("live", options.responses).records(0))
-        for number in range(options.runs):
+        works = {name: Work(load, SEED) for name, load in loads.items()}
+        topic = floors.prepare(broker.bootstrap_servers, next(iter(works.values())).records)
+        for _ in range(options.runs):
             for name, taken in floor_runs.items():
                 taken.append(floors.measure(broker.bootstrap_servers, topic, name))
-            for name, load in loads.items():
-                runs[name].append(bench.run(load, number + 1))
+            for name, work in works.items():
+                runs[name].append(bench.do(work))
                 print(".", end="", file=sys.stderr, flush=True)
         print(file=sys.stderr)
     print(
