@@ -191,6 +191,22 @@ def option(name: str, value: object) -> models.DynamicConfigValue:
     return models.DynamicConfigValue(name, value)
 
 
+def thresholds(steps: Steps) -> models.DynamicConfigValue:
+    """Thresholds of one series or column."""
+    listed = [{"value": value, "color": colour} for value, colour in steps]
+    return option("thresholds", {"mode": "absolute", "steps": listed})
+
+
+def coloured_text() -> models.DynamicConfigValue:
+    """A column whose thresholds colour its figures."""
+    return option("custom.cellOptions", {"type": "color-text"})
+
+
+def column_look(steps: Steps, unit: str, decimals: int = 0) -> list[models.DynamicConfigValue]:
+    """A column with a unit and thresholds of its own."""
+    return [option("unit", unit), option("decimals", decimals), thresholds(steps), coloured_text()]
+
+
 def mapped(texts: Mapping[str, str]) -> models.ValueMap:
     """Words in place of values."""
     return models.ValueMap({value: models.ValueMappingResult(text=text) for value, text in texts.items()})
