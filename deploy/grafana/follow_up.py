@@ -30,16 +30,16 @@ from deploy.grafana.follow_up_looks import (
     COVERAGE_STEPS,
     NO_CASE,
     NONE_DUE,
-    NONE_STEPS,
     NOT_SCRAPED,
     OVERDUE_COLOURS,
     OVERDUE_STEPS,
     SAMPLE_STEPS,
-    SOME_STEPS,
     WAITING_STEPS,
 )
 from deploy.grafana.follow_up_tables import by_group, by_segment
 from deploy.grafana.panels import (
+    ANY_IS_WRONG_STEPS,
+    SOME_STEPS,
     AnyPanel,
     Query,
     add_row,
@@ -307,7 +307,7 @@ def _came_in() -> list[AnyPanel]:
             description="Events `follow-up-overdue` in the time range: nobody was in time. Red: any.",
             unit="none",
             decimals=0,
-            steps=NONE_STEPS,
+            steps=ANY_IS_WRONG_STEPS,
             no_value=NOT_SCRAPED,
             width=4,
             height=6,

@@ -31,6 +31,12 @@ BLUE: Final = "blue"
 Steps: TypeAlias = Sequence[tuple[float | None, str]]
 """Thresholds: (from this value on, colour), ascending; the first from None, which is below everything."""
 
+NONE_IS_WRONG_STEPS: Final[Steps] = ((None, RED), (1, GREEN))
+ANY_IS_WRONG_STEPS: Final[Steps] = ((None, GREEN), (1, RED))
+RARE_STEPS: Final[Steps] = ((None, GREEN), (1 / 3600, ORANGE))
+"""Of what should not happen, per second: from 1 an hour."""
+SOME_STEPS: Final[Steps] = ((None, "text"), (1, GREEN))
+
 
 class Query(NamedTuple):
     """PromQL, and what its series are called (`{{label}}` is replaced)."""

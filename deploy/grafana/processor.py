@@ -10,9 +10,12 @@ from grafana_foundation_sdk.models.common import StackingMode
 from deploy.grafana import variables
 from deploy.grafana.counters import quantile, rate
 from deploy.grafana.panels import (
+    ANY_IS_WRONG_STEPS,
     BLUE,
     GREEN,
+    NONE_IS_WRONG_STEPS,
     ORANGE,
+    RARE_STEPS,
     RED,
     YELLOW,
     AnyPanel,
@@ -27,9 +30,7 @@ from deploy.grafana.processor_looks import (
     CHOSEN,
     LAG_STEPS,
     NO_PARTITION,
-    NONE_IS_WRONG_STEPS,
     NOT_SCRAPED,
-    RARE_STEPS,
     WORKERS,
 )
 from deploy.grafana.processor_workers import kafka, resources
@@ -88,7 +89,7 @@ def _health() -> list[AnyPanel]:
             description="Their responses wait. Some seconds after a worker has gone are normal. Red: any. Alert: "
             "NpsPartitionsUnowned.",
             unit="none",
-            steps=((None, GREEN), (1, RED)),
+            steps=ANY_IS_WRONG_STEPS,
             no_value=NOT_SCRAPED,
             width=4,
             height=4,

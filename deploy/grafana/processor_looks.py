@@ -14,5 +14,3 @@ NOT_SCRAPED: Final = "Nothing is scraped from the workers"
 NO_PARTITION: Final = "The workers own no partition"
 
 LAG_STEPS: Final[Steps] = ((None, GREEN), (30, ORANGE), (300, RED))
-RARE_STEPS: Final[Steps] = ((None, GREEN), (1 / 3600, ORANGE))
-NONE_IS_WRONG_STEPS: Final[Steps] = ((None, RED), (1, GREEN))

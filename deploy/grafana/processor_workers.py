@@ -5,14 +5,12 @@ from __future__ import annotations
 from grafana_foundation_sdk.models.common import StackingMode
 
 from deploy.grafana.counters import rate
-from deploy.grafana.panels import BLUE, GREEN, ORANGE, RED, AnyPanel, Query, lines
+from deploy.grafana.panels import BLUE, GREEN, NONE_IS_WRONG_STEPS, ORANGE, RARE_STEPS, RED, AnyPanel, Query, lines
 from deploy.grafana.processor_looks import (
     CHOSEN,
     LAG_STEPS,
     NO_PARTITION,
-    NONE_IS_WRONG_STEPS,
     NOT_SCRAPED,
-    RARE_STEPS,
     WORKERS,
 )
 

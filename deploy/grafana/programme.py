@@ -14,6 +14,7 @@ from deploy.grafana.panels import (
     GREEN,
     ORANGE,
     RED,
+    SOME_STEPS,
     YELLOW,
     AnyPanel,
     Query,
@@ -57,7 +58,6 @@ HEAT_STEPS: Final[Steps] = ((None, "dark-red"), (-10, RED), (0, ORANGE), (10, YE
 NPS_COLOURS: Final = "Red below 0 (more detractors than promoters), green from 20, dark green from 50."
 SAMPLE_STEPS: Final[Steps] = ((None, RED), (SMALL_SAMPLE_RESPONSES, YELLOW), (400, GREEN))
 HALF_STEPS: Final[Steps] = ((None, BLUE), (0.5, YELLOW))
-SOME_STEPS: Final[Steps] = ((None, "text"), (1, GREEN))
 CORRECTED_STEPS: Final[Steps] = ((None, "text"), (1, YELLOW))
 CONVERSION_STEPS: Final[Steps] = ((None, RED), (0.05, YELLOW), (0.15, GREEN))
 
