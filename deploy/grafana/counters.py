@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from deploy.grafana.panels import Query
+
 
 def rate(metric: str, selector: str, by: str) -> str:
     """Per second, summed over everything else."""
@@ -18,6 +20,8 @@ def increase(metric: str, selector: str, by: str) -> str:
     return f"sum by ({by}) (increase({metric}{{{selector}}}[$__range]))"
 
 
-def quantile(of: float, histogram: str, selector: str, by: str = "le") -> str:
-    """What a share of the measured times (0 to 1) did not exceed; `by` has `le`, and what is told apart."""
-    return f"histogram_quantile({of}, {rate(f'{histogram}_bucket', selector, by)})"
+def quantiles(histogram: str, selector: str, *shares: float, by: str | None = None) -> list[Query]:
+    """What so large a share (0 to 1) of the measured times did not exceed; `by` is a label that is told apart."""
+    buckets = rate(f"{histogram}_bucket", selector, "le" if by is None else f"{by}, le")
+    whose = "" if by is None else f" of {{{{{by}}}}}"
+    return [Query(f"histogram_quantile({share}, {buckets})", f"p{100 * share:g}{whose}") for share in shares]

@@ -36,6 +36,8 @@ ANY_IS_WRONG_STEPS: Final[Steps] = ((None, GREEN), (1, RED))
 RARE_STEPS: Final[Steps] = ((None, GREEN), (1 / 3600, ORANGE))
 """Of what should not happen, per second: from 1 an hour."""
 SOME_STEPS: Final[Steps] = ((None, "text"), (1, GREEN))
+ARRIVING_STEPS: Final[Steps] = ((None, "text"), (1 / 60, GREEN))
+"""Per second: from 1 a minute."""
 
 
 class Query(NamedTuple):

@@ -8,9 +8,10 @@ from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models.common import StackingMode
 
 from deploy.grafana import variables
-from deploy.grafana.counters import quantile, rate
+from deploy.grafana.counters import quantiles, rate
 from deploy.grafana.panels import (
     ANY_IS_WRONG_STEPS,
+    ARRIVING_STEPS,
     BLUE,
     GREEN,
     NONE_IS_WRONG_STEPS,
@@ -147,7 +148,7 @@ def _throughput() -> list[AnyPanel]:
             title="Responses, by outcome",
             description="Records read and committed, per second. Green from 1 a minute: something arrives.",
             unit="suffix: /s",
-            steps=((None, "text"), (1 / 60, GREEN)),
+            steps=ARRIVING_STEPS,
             stacked=StackingMode.NORMAL,
             colours=OUTCOME_COLOURS,
             no_value=NOT_SCRAPED,
@@ -163,7 +164,7 @@ def _throughput() -> list[AnyPanel]:
             description="Events published per second, and those that were not: `stale` because the response was too "
             "old, `cooldown` because its customer was reported lately. Green from 1 a minute.",
             unit="suffix: /s",
-            steps=((None, "text"), (1 / 60, GREEN)),
+            steps=ARRIVING_STEPS,
             no_value=NOT_SCRAPED,
             width=12,
             height=8,
@@ -198,12 +199,9 @@ def _throughput() -> list[AnyPanel]:
 
 
 def _latency() -> list[AnyPanel]:
-    def quantiles(histogram: str, *of: float) -> list[Query]:
-        return [Query(quantile(share, histogram, CHOSEN), f"p{100 * share:g}") for share in of]
-
     return [
         lines(
-            *quantiles("nps_end_to_end_seconds", 0.5, 0.95, 0.99),
+            *quantiles("nps_end_to_end_seconds", CHOSEN, 0.5, 0.95, 0.99),
             title="From record to commit",
             description="End to end: from a record's timestamp to the commit that makes its counts and events visible. "
             "Dashed: 1 s, and 30 s, from where lag is orange. NpsLagGrowing wakes somebody from 5 min on, if it grows.",
@@ -215,7 +213,7 @@ def _latency() -> list[AnyPanel]:
             height=8,
         ).min(0),
         lines(
-            *quantiles("nps_commit_seconds", 0.5, 0.99),
+            *quantiles("nps_commit_seconds", CHOSEN, 0.5, 0.99),
             title="Commit",
             description="From the beginning of a transaction to its commit's acknowledgement. Dashed: 1 s, and 10 s, a "
             "third of the time after which brokers abort it.",
@@ -227,7 +225,7 @@ def _latency() -> list[AnyPanel]:
             height=8,
         ).min(0),
         lines(
-            *quantiles("nps_processing_seconds", 0.5, 0.99),
+            *quantiles("nps_processing_seconds", CHOSEN, 0.5, 0.99),
             Query(_mean("nps_processing_seconds"), "mean"),
             title="Deciding a response",
             description="Time to decide one record, as the mean of its unit of work; small units cost more a record. "
@@ -240,7 +238,7 @@ def _latency() -> list[AnyPanel]:
             height=8,
         ).min(0),
         lines(
-            *quantiles("nps_event_loop_stall_seconds", 0.5, 0.99, 0.999),
+            *quantiles("nps_event_loop_stall_seconds", CHOSEN, 0.5, 0.99, 0.999),
             title="Event loop stalls",
             description="How much too late the event loop wakes what is due. A stall holds up all partitions of a "
             "worker, and its heartbeats. Dashed: 0.1 s and 1 s.",
