@@ -30,7 +30,7 @@ from streams.webhooks.metrics import EndpointState
 from streams.webhooks.metrics import Metrics as WebhookMetrics
 from tests.support.dashboards import DIRECTORY, Json, dashboards, panels, queries, variables
 from tests.support.prometheus_binaries import Binaries
-from tests.support.prometheus_server import RULES
+from tests.support.prometheus_server import ROOT, RULES
 
 GRID_COLUMNS = 24
 BUILT_IN = {"__rate_interval", "__range"}
@@ -69,6 +69,11 @@ def test_the_check_tells_of_a_difference(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_dashboards_have_uids_that_links_may_rely_on() -> None:
     assert set(ALL) == {"nps-programme", "nps-follow-up", "nps-processor", "nps-crm"}
+
+
+def test_whoever_is_on_call_is_told_of_every_dashboard() -> None:
+    told = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    assert [uid for uid in ALL if f"`{uid}`" not in told] == []
 
 
 @each_dashboard
