@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from deploy.grafana import follow_up, processor, programme
+from deploy.grafana import crm, follow_up, processor, programme
 from deploy.grafana.panels import as_json
 
 DASHBOARDS: Final = Path(__file__).parent / "dashboards"
@@ -15,7 +15,7 @@ DASHBOARDS: Final = Path(__file__).parent / "dashboards"
 
 def texts() -> dict[str, str]:
     """File name → JSON text of each dashboard."""
-    dashboards = {"programme": programme, "follow-up": follow_up, "processor": processor}
+    dashboards = {"programme": programme, "follow-up": follow_up, "processor": processor, "crm": crm}
     return {f"{name}.json": as_json(each.dashboard()) for name, each in dashboards.items()}
 
 

@@ -21,6 +21,7 @@ from deploy.grafana.cases import (
     overdue_share,
     still_open,
 )
+from deploy.grafana.counters import increase, per_hour
 from deploy.grafana.follow_up_looks import (
     CONTACT_STEPS,
     CONVERSION_COLOURS,
@@ -29,16 +30,16 @@ from deploy.grafana.follow_up_looks import (
     COVERAGE_STEPS,
     NO_CASE,
     NONE_DUE,
-    NONE_STEPS,
     NOT_SCRAPED,
     OVERDUE_COLOURS,
     OVERDUE_STEPS,
     SAMPLE_STEPS,
-    SOME_STEPS,
     WAITING_STEPS,
 )
 from deploy.grafana.follow_up_tables import by_group, by_segment
 from deploy.grafana.panels import (
+    ANY_IS_WRONG_STEPS,
+    SOME_STEPS,
     AnyPanel,
     Query,
     add_row,
@@ -59,11 +60,6 @@ CHOSEN: Final = f'{SURVEY}, segment=~"$segment", window="$window"'
 ALL_WINDOWS: Final = f'{SURVEY}, segment=~"$segment"'
 
 COLOURS: Final = {"converted": "#2F7D4F", "open": "#5B8DB8", "left": "#C4473A", "withdrawn": "#9AA0A6"}
-
-
-def _increase(metric: str, by: str) -> str:
-    """How much a counter grew in the time range on display."""
-    return f"sum by ({by}) (increase({metric}{{{DEPLOYMENT}}}[$__range]))"
 
 
 def _contacts(grew: str, over: str) -> list[Query]:
@@ -269,7 +265,7 @@ def _windows() -> list[AnyPanel]:
 def _came_in() -> list[AnyPanel]:
     """What the CRM sent in the time range, and what that was about."""
     outcomes = lines(
-        Query(f"3600 * sum by (outcome) (rate(nps_follow_ups_total{{{DEPLOYMENT}}}[$__rate_interval]))", "{{outcome}}"),
+        Query(per_hour("nps_follow_ups_total", DEPLOYMENT, "outcome"), "{{outcome}}"),
         title="Follow-ups over time, by outcome",
         description="Records from the CRM per hour. Matched ones are about an open case, late ones about one that has "
         "ended; unknown_case and dead_letter are kept as dead letters. Green from 1 an hour.",
@@ -295,7 +291,7 @@ def _came_in() -> list[AnyPanel]:
     )
     return [
         number(
-            Query(_increase("nps_follow_ups_total", "outcome"), "{{outcome}}"),
+            Query(increase("nps_follow_ups_total", DEPLOYMENT, "outcome"), "{{outcome}}"),
             title="Follow-ups by outcome",
             description="Records from the CRM in the time range, by what became of them. Green where there are any.",
             unit="none",
@@ -311,7 +307,7 @@ def _came_in() -> list[AnyPanel]:
             description="Events `follow-up-overdue` in the time range: nobody was in time. Red: any.",
             unit="none",
             decimals=0,
-            steps=NONE_STEPS,
+            steps=ANY_IS_WRONG_STEPS,
             no_value=NOT_SCRAPED,
             width=4,
             height=6,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from grafana_foundation_sdk.models import dashboard as models
-
 from deploy.grafana.cases import (
     BY_GROUP,
     IN_TIME,
@@ -27,7 +25,7 @@ from deploy.grafana.follow_up_looks import (
     OVERDUE_STEPS,
     SAMPLE_STEPS,
 )
-from deploy.grafana.panels import AnyPanel, Query, Steps, columns, gauges, lines, option
+from deploy.grafana.panels import AnyPanel, Query, column_look, columns, gauges, lines
 from deploy.grafana.variables import DEPLOYMENT
 from streams.rules.scores import SMALL_SAMPLE_RESPONSES
 
@@ -101,10 +99,10 @@ def _groups(label: str, title: str, description: str, *, width: int, height: int
         key=label,
         sorted_by="cases",
         looks={
-            "cases": _look(SAMPLE_STEPS, unit="none"),
-            "contacted": _look(COVERAGE_STEPS),
-            "conversion": _look(CONVERSION_STEPS, 1),
-            "days": _look(DAYS_STEPS, 1, "none"),
+            "cases": column_look(SAMPLE_STEPS, "none"),
+            "contacted": column_look(COVERAGE_STEPS, "percentunit"),
+            "conversion": column_look(CONVERSION_STEPS, "percentunit", 1),
+            "days": column_look(DAYS_STEPS, "none", 1),
         },
         title=title,
         description=f"{description} Conversion, out of cases not withdrawn, with its 95 % interval (where intervals "
@@ -134,11 +132,11 @@ def by_segment() -> list[AnyPanel]:
             key="segment",
             sorted_by="cases",
             looks={
-                "cases": _look(SAMPLE_STEPS, unit="none"),
-                "contacted": _look(COVERAGE_STEPS),
-                "in time": _look(COVERAGE_STEPS),
-                "overdue": _look(OVERDUE_STEPS),
-                "conversion": _look(CONVERSION_STEPS, 1),
+                "cases": column_look(SAMPLE_STEPS, "none"),
+                "contacted": column_look(COVERAGE_STEPS, "percentunit"),
+                "in time": column_look(COVERAGE_STEPS, "percentunit"),
+                "overdue": column_look(OVERDUE_STEPS, "percentunit"),
+                "conversion": column_look(CONVERSION_STEPS, "percentunit", 1),
             },
             title="Follow-up by segment, in the chosen window",
             description="Cases, coverage, overdue share, and conversion with its 95 % interval. Conversion: red below "
@@ -151,10 +149,3 @@ def by_segment() -> list[AnyPanel]:
             height=12,
         )
     ]
-
-
-def _look(steps: Steps, decimals: int = 0, unit: str = "percentunit") -> list[models.DynamicConfigValue]:
-    """How a column is shown."""
-    thresholds = {"mode": "absolute", "steps": [{"value": value, "color": colour} for value, colour in steps]}
-    cell = option("custom.cellOptions", {"type": "color-text"})
-    return [option("unit", unit), option("decimals", decimals), option("thresholds", thresholds), cell]

@@ -31,6 +31,14 @@ BLUE: Final = "blue"
 Steps: TypeAlias = Sequence[tuple[float | None, str]]
 """Thresholds: (from this value on, colour), ascending; the first from None, which is below everything."""
 
+NONE_IS_WRONG_STEPS: Final[Steps] = ((None, RED), (1, GREEN))
+ANY_IS_WRONG_STEPS: Final[Steps] = ((None, GREEN), (1, RED))
+RARE_STEPS: Final[Steps] = ((None, GREEN), (1 / 3600, ORANGE))
+"""Of what should not happen, per second: from 1 an hour."""
+SOME_STEPS: Final[Steps] = ((None, "text"), (1, GREEN))
+ARRIVING_STEPS: Final[Steps] = ((None, "text"), (1 / 60, GREEN))
+"""Per second: from 1 a minute."""
+
 
 class Query(NamedTuple):
     """PromQL, and what its series are called (`{{label}}` is replaced)."""
@@ -189,6 +197,22 @@ def _matrix(row: str, column: str) -> models.DataTransformerConfig:
 def option(name: str, value: object) -> models.DynamicConfigValue:
     """An option of a field, to override it for one series or column."""
     return models.DynamicConfigValue(name, value)
+
+
+def thresholds(steps: Steps) -> models.DynamicConfigValue:
+    """Thresholds of one series or column."""
+    listed = [{"value": value, "color": colour} for value, colour in steps]
+    return option("thresholds", {"mode": "absolute", "steps": listed})
+
+
+def coloured_text() -> models.DynamicConfigValue:
+    """A column whose thresholds colour its figures."""
+    return option("custom.cellOptions", {"type": "color-text"})
+
+
+def column_look(steps: Steps, unit: str, decimals: int = 0) -> list[models.DynamicConfigValue]:
+    """A column with a unit and thresholds of its own."""
+    return [option("unit", unit), option("decimals", decimals), thresholds(steps), coloured_text()]
 
 
 def mapped(texts: Mapping[str, str]) -> models.ValueMap:

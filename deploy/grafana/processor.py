@@ -8,34 +8,37 @@ from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models.common import StackingMode
 
 from deploy.grafana import variables
+from deploy.grafana.counters import quantiles, rate
 from deploy.grafana.panels import (
+    ANY_IS_WRONG_STEPS,
+    ARRIVING_STEPS,
     BLUE,
     GREEN,
+    NONE_IS_WRONG_STEPS,
     ORANGE,
+    RARE_STEPS,
     RED,
     YELLOW,
     AnyPanel,
     Query,
-    Steps,
     add_row,
     lines,
     mapped,
     new_dashboard,
     number,
 )
+from deploy.grafana.processor_looks import (
+    CHOSEN,
+    LAG_STEPS,
+    NO_PARTITION,
+    NOT_SCRAPED,
+    WORKERS,
+)
+from deploy.grafana.processor_workers import kafka, resources
 from deploy.grafana.variables import DEPLOYMENT
 
 UID: Final = "nps-processor"
 
-CHOSEN: Final = f'{DEPLOYMENT}, instance=~"$instance"'
-WORKERS: Final = f"{{{CHOSEN}}}"
-
-NOT_SCRAPED: Final = "Nothing is scraped from the workers"
-NO_PARTITION: Final = "The workers own no partition"
-
-LAG_STEPS: Final[Steps] = ((None, GREEN), (30, ORANGE), (300, RED))
-RARE_STEPS: Final[Steps] = ((None, GREEN), (1 / 3600, ORANGE))
-NONE_IS_WRONG_STEPS: Final[Steps] = ((None, RED), (1, GREEN))
 OUTCOME_COLOURS: Final = {
     "accepted": "#2F7D4F",
     "late": "#A3C255",
@@ -45,15 +48,6 @@ OUTCOME_COLOURS: Final = {
     "too_old": "#E0B040",
     "dead_letter": "#C4473A",
 }
-
-
-def _rate(metric: str, by: str) -> str:
-    """Per second, all workers together."""
-    return f"sum by ({by}) (rate({metric}{WORKERS}[$__rate_interval]))"
-
-
-def _quantile(of: float, histogram: str) -> str:
-    return f"histogram_quantile({of}, {_rate(f'{histogram}_bucket', 'le')})"
 
 
 def _mean(histogram: str) -> str:
@@ -96,7 +90,7 @@ def _health() -> list[AnyPanel]:
             description="Their responses wait. Some seconds after a worker has gone are normal. Red: any. Alert: "
             "NpsPartitionsUnowned.",
             unit="none",
-            steps=((None, GREEN), (1, RED)),
+            steps=ANY_IS_WRONG_STEPS,
             no_value=NOT_SCRAPED,
             width=4,
             height=4,
@@ -150,11 +144,11 @@ def _health() -> list[AnyPanel]:
 def _throughput() -> list[AnyPanel]:
     return [
         lines(
-            Query(_rate("nps_responses_total", "outcome"), "{{outcome}}"),
+            Query(rate("nps_responses_total", CHOSEN, "outcome"), "{{outcome}}"),
             title="Responses, by outcome",
             description="Records read and committed, per second. Green from 1 a minute: something arrives.",
             unit="suffix: /s",
-            steps=((None, "text"), (1 / 60, GREEN)),
+            steps=ARRIVING_STEPS,
             stacked=StackingMode.NORMAL,
             colours=OUTCOME_COLOURS,
             no_value=NOT_SCRAPED,
@@ -162,21 +156,21 @@ def _throughput() -> list[AnyPanel]:
             height=8,
         ).min(0),
         lines(
-            Query(_rate("nps_passive_detected_total", "job"), "passive-detected"),
-            Query(_rate("nps_score_changed_total", "job"), "score-changed"),
-            Query(_rate("nps_passive_withdrawn_total", "job"), "passive-withdrawn"),
-            Query(_rate("nps_events_suppressed_total", "cause"), "suppressed: {{cause}}"),
+            Query(rate("nps_passive_detected_total", CHOSEN, "job"), "passive-detected"),
+            Query(rate("nps_score_changed_total", CHOSEN, "job"), "score-changed"),
+            Query(rate("nps_passive_withdrawn_total", CHOSEN, "job"), "passive-withdrawn"),
+            Query(rate("nps_events_suppressed_total", CHOSEN, "cause"), "suppressed: {{cause}}"),
             title="Events",
             description="Events published per second, and those that were not: `stale` because the response was too "
             "old, `cooldown` because its customer was reported lately. Green from 1 a minute.",
             unit="suffix: /s",
-            steps=((None, "text"), (1 / 60, GREEN)),
+            steps=ARRIVING_STEPS,
             no_value=NOT_SCRAPED,
             width=12,
             height=8,
         ).min(0),
         lines(
-            Query(_rate("nps_dead_letters_total", "reason"), "{{reason}}"),
+            Query(rate("nps_dead_letters_total", CHOSEN, "reason"), "{{reason}}"),
             title="Dead letters, by reason",
             description="Records of both inputs per second that are no valid ones. Orange from 1 an hour: "
             "`nps dead-letters list` shows those of responses and where they came from, with `--follow-ups` those of "
@@ -189,8 +183,8 @@ def _throughput() -> list[AnyPanel]:
             height=7,
         ).min(0),
         lines(
-            Query(_rate("nps_misplaced_records_total", "job"), "misplaced records"),
-            Query(_rate("nps_segments_overflowed_total", "job"), "counts diverted to __other__"),
+            Query(rate("nps_misplaced_records_total", CHOSEN, "job"), "misplaced records"),
+            Query(rate("nps_segments_overflowed_total", CHOSEN, "job"), "counts diverted to __other__"),
             title="Misplaced keys, too many segments",
             description="Per second. Misplaced: a publisher does not use the Java client's partitioner, and journeys "
             "split. Diverted: a survey has more segments than `NPS_SEGMENT_LIMIT`. Orange from 1 an hour. "
@@ -205,12 +199,9 @@ def _throughput() -> list[AnyPanel]:
 
 
 def _latency() -> list[AnyPanel]:
-    def quantiles(histogram: str, *of: float) -> list[Query]:
-        return [Query(_quantile(quantile, histogram), f"p{100 * quantile:g}") for quantile in of]
-
     return [
         lines(
-            *quantiles("nps_end_to_end_seconds", 0.5, 0.95, 0.99),
+            *quantiles("nps_end_to_end_seconds", CHOSEN, 0.5, 0.95, 0.99),
             title="From record to commit",
             description="End to end: from a record's timestamp to the commit that makes its counts and events visible. "
             "Dashed: 1 s, and 30 s, from where lag is orange. NpsLagGrowing wakes somebody from 5 min on, if it grows.",
@@ -222,7 +213,7 @@ def _latency() -> list[AnyPanel]:
             height=8,
         ).min(0),
         lines(
-            *quantiles("nps_commit_seconds", 0.5, 0.99),
+            *quantiles("nps_commit_seconds", CHOSEN, 0.5, 0.99),
             title="Commit",
             description="From the beginning of a transaction to its commit's acknowledgement. Dashed: 1 s, and 10 s, a "
             "third of the time after which brokers abort it.",
@@ -234,7 +225,7 @@ def _latency() -> list[AnyPanel]:
             height=8,
         ).min(0),
         lines(
-            *quantiles("nps_processing_seconds", 0.5, 0.99),
+            *quantiles("nps_processing_seconds", CHOSEN, 0.5, 0.99),
             Query(_mean("nps_processing_seconds"), "mean"),
             title="Deciding a response",
             description="Time to decide one record, as the mean of its unit of work; small units cost more a record. "
@@ -247,7 +238,7 @@ def _latency() -> list[AnyPanel]:
             height=8,
         ).min(0),
         lines(
-            *quantiles("nps_event_loop_stall_seconds", 0.5, 0.99, 0.999),
+            *quantiles("nps_event_loop_stall_seconds", CHOSEN, 0.5, 0.99, 0.999),
             title="Event loop stalls",
             description="How much too late the event loop wakes what is due. A stall holds up all partitions of a "
             "worker, and its heartbeats. Dashed: 0.1 s and 1 s.",
@@ -261,156 +252,6 @@ def _latency() -> list[AnyPanel]:
     ]
 
 
-def _lag(metric: str, title: str, in_seconds: str, in_records: str) -> list[AnyPanel]:
-    """Two panels of an input's lag; the latter two are their descriptions."""
-    return [
-        lines(
-            Query(f"max by (partition) ({metric}_seconds{WORKERS})", "{{partition}}"),
-            title=f"{title} in seconds, by partition",
-            description=in_seconds,
-            unit="s",
-            steps=LAG_STEPS,
-            limits=True,
-            no_value=NO_PARTITION,
-            width=12,
-            height=8,
-        ).min(0),
-        lines(
-            Query(f"sum by (partition) ({metric}_records{WORKERS})", "{{partition}}"),
-            title=f"{title} in records, by partition",
-            description=in_records,
-            unit="short",
-            steps=((None, GREEN), (100_000, ORANGE)),
-            no_value=NO_PARTITION,
-            width=12,
-            height=8,
-        ).min(0),
-    ]
-
-
-def _kafka() -> list[AnyPanel]:
-    return [
-        *_lag(
-            "nps_consumer_lag",
-            "Lag",
-            "Age of the oldest response that is not yet committed. One partition alone: a hot key or a stuck "
-            "transaction; all of them: too few workers, or Kafka is slow. Dashed: 30 s and 5 min.",
-            "Records not yet committed. Orange from 100,000: seconds of work for one worker, or a flood.",
-        ),
-        *_lag(
-            "nps_follow_ups_lag",
-            "Lag of follow-ups",
-            "Age of the oldest follow-up that is not yet committed; while they cannot be read, time since they last "
-            "were. Dashed: 30 s and 5 min. Alert: NpsFollowUpsLagGrowing.",
-            "Follow-ups not yet committed, as far as is known while they cannot be read. Orange from 100,000.",
-        ),
-        lines(
-            Query(_rate("nps_commits_total", "result"), "{{result}}"),
-            title="Commits, by result",
-            description="Transactions ended per second: committed, aborted (tried again from the last commit), fenced "
-            "(another worker owns the partition now; normal when partitions move). The thresholds are those of the "
-            "failures: orange from 1 an hour. "
-            "Alerts: NpsCommitsFailing, NpsFencedRepeatedly.",
-            unit="suffix: /s",
-            steps=RARE_STEPS,
-            colours={"committed": "#2F7D4F", "aborted": "#E0B040", "fenced": "#C4473A"},
-            no_value=NOT_SCRAPED,
-            width=12,
-            height=8,
-        ).min(0),
-        lines(
-            Query(f"sum by (partition) (nps_restore_records{WORKERS})", "{{partition}}"),
-            title="Restores, by partition",
-            description="Changelog records still to be read before a partition goes on; 0 when it is ready. Blue while "
-            "there are any. A curve that stays level is a restore that is stuck.",
-            unit="short",
-            steps=((None, GREEN), (1, BLUE)),
-            no_value=NO_PARTITION,
-            width=12,
-            height=8,
-        ).min(0),
-    ]
-
-
-def _resources() -> list[AnyPanel]:
-    return [
-        lines(
-            Query(f"process_resident_memory_bytes{WORKERS}", "{{instance}}"),
-            title="Memory, by worker",
-            description="Resident. It grows with partitions and segments, not with customers. Dashed: 1 and 2 GiB.",
-            unit="bytes",
-            steps=((None, GREEN), (2**30, ORANGE), (2**31, RED)),
-            limits=True,
-            no_value=NOT_SCRAPED,
-            width=8,
-            height=8,
-        ).min(0),
-        lines(
-            Query(f"rate(process_cpu_seconds_total{WORKERS}[$__rate_interval])", "{{instance}}"),
-            title="CPU, by worker",
-            description="Cores. A worker uses little more than one: from 0.9 (dashed) on, lag grows; add workers.",
-            unit="none",
-            decimals=2,
-            steps=((None, GREEN), (0.9, ORANGE)),
-            limits=True,
-            no_value=NOT_SCRAPED,
-            width=8,
-            height=8,
-        ).min(0),
-        lines(
-            Query(f"sum by (partition) (nps_state_bytes{WORKERS})", "{{partition}}"),
-            title="State on disk, by partition",
-            description="Local state: RocksDB's files and memtables. One far above the others: a publisher's keys are "
-            "uneven. Orange from 10 GiB: a restore takes long.",
-            unit="bytes",
-            steps=((None, GREEN), (10 * 2**30, ORANGE)),
-            stacked=StackingMode.NORMAL,
-            no_value=NO_PARTITION,
-            width=8,
-            height=8,
-        ).min(0),
-        lines(
-            Query(f"nps_state_disk_free_bytes{WORKERS} / nps_state_disk_size_bytes{WORKERS}", "{{instance}}"),
-            title="Free on the state's disk, by worker",
-            description="What is left of the disk with the local state. Dashed: 40 % and 10 %. A full disk ends the "
-            "worker. Alerts: NpsStateDiskFilling, NpsStateDiskNearlyFull.",
-            unit="percentunit",
-            decimals=0,
-            steps=((None, RED), (0.1, ORANGE), (0.4, GREEN)),
-            limits=True,
-            no_value=NOT_SCRAPED,
-            width=8,
-            height=8,
-        )
-        .min(0)
-        .max(1),
-        lines(
-            Query(f"nps_owned_partitions{WORKERS}", "{{instance}}"),
-            title="Owned partitions, by worker",
-            description="Steps are rebalances. Red: a worker that owns none; there are more workers than partitions.",
-            unit="none",
-            steps=NONE_IS_WRONG_STEPS,
-            stacked=StackingMode.NORMAL,
-            no_value=NOT_SCRAPED,
-            width=8,
-            height=8,
-        ).min(0),
-        lines(
-            Query(f"nps_scores_complete{WORKERS}", "{{instance}}"),
-            title="Scores complete, by worker",
-            description="1 while the worker knows the counts of all partitions. Red at 0: `/readyz` answers 503.",
-            unit="none",
-            decimals=0,
-            steps=NONE_IS_WRONG_STEPS,
-            no_value=NOT_SCRAPED,
-            width=8,
-            height=8,
-        )
-        .min(0)
-        .max(1),
-    ]
-
-
 def dashboard() -> models.Dashboard:
     """The dashboard `nps-processor`."""
     built = new_dashboard(UID, "NPS processor", "Throughput, latency, lag and resources of the workers.")
@@ -420,6 +261,6 @@ def dashboard() -> models.Dashboard:
     add_row(built, "Health", _health())
     add_row(built, "Throughput", _throughput())
     add_row(built, "Latency", _latency())
-    add_row(built, "Kafka", _kafka())
-    add_row(built, "Workers", _resources())
+    add_row(built, "Kafka", kafka())
+    add_row(built, "Workers", resources())
     return built.build()

@@ -8,16 +8,19 @@ from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models.common import StackingMode
 
 from deploy.grafana import variables
+from deploy.grafana.counters import increase, per_hour
 from deploy.grafana.panels import (
     BLUE,
     GREEN,
     ORANGE,
     RED,
+    SOME_STEPS,
     YELLOW,
     AnyPanel,
     Query,
     Steps,
     add_row,
+    coloured_text,
     columns,
     fixed,
     gauges,
@@ -27,6 +30,7 @@ from deploy.grafana.panels import (
     number,
     option,
     stacked_bars,
+    thresholds,
 )
 from deploy.grafana.scores import (
     DETRACTORS,
@@ -54,7 +58,6 @@ HEAT_STEPS: Final[Steps] = ((None, "dark-red"), (-10, RED), (0, ORANGE), (10, YE
 NPS_COLOURS: Final = "Red below 0 (more detractors than promoters), green from 20, dark green from 50."
 SAMPLE_STEPS: Final[Steps] = ((None, RED), (SMALL_SAMPLE_RESPONSES, YELLOW), (400, GREEN))
 HALF_STEPS: Final[Steps] = ((None, BLUE), (0.5, YELLOW))
-SOME_STEPS: Final[Steps] = ((None, "text"), (1, GREEN))
 CORRECTED_STEPS: Final[Steps] = ((None, "text"), (1, YELLOW))
 CONVERSION_STEPS: Final[Steps] = ((None, RED), (0.05, YELLOW), (0.15, GREEN))
 
@@ -63,15 +66,6 @@ NOT_SCRAPED: Final = "Nothing is scraped from the workers"
 
 COLOURS: Final = {"detractors": "#C4473A", "7": "#E0B040", "8": "#A3C255", "promoters": "#2F7D4F"}
 PASSIVE_COLOURS: Final = {score: COLOURS[score] for score in ("7", "8")}
-
-
-def _increase(metric: str, by: str) -> str:
-    """How much a counter grew in the time range on display."""
-    return f"sum by ({by}) (increase({metric}{{{DEPLOYMENT}}}[$__range]))"
-
-
-def _per_hour(metric: str, by: str) -> str:
-    return f"3600 * sum by ({by}) (rate({metric}{{{DEPLOYMENT}}}[$__rate_interval]))"
 
 
 def _now() -> list[AnyPanel]:
@@ -196,10 +190,11 @@ def _trend() -> list[AnyPanel]:
 
 def _passives_in_range() -> list[AnyPanel]:
     """What became of passive customers in the time range on display."""
-    found, converted = "nps_passive_detected_reasons_total", "nps_passive_converted_total"
+    found = increase("nps_passive_detected_reasons_total", DEPLOYMENT, "score")
+    converted = increase("nps_passive_converted_total", DEPLOYMENT, "score")
     return [
         number(
-            Query(_increase(found, "score"), "{{score}}"),
+            Query(found, "{{score}}"),
             title="Passives found",
             description="Events `passive-detected` in the time range, by the score given. Each is a customer to follow "
             "up. Green where there are any.",
@@ -211,7 +206,7 @@ def _passives_in_range() -> list[AnyPanel]:
             height=5,
         ),
         number(
-            Query(_increase(converted, "score"), "from {{score}}"),
+            Query(converted, "from {{score}}"),
             title="Passives converted",
             description="Events `score-changed` from passive to promoter in the time range, by the passive score "
             "before. Green where there are any.",
@@ -223,7 +218,10 @@ def _passives_in_range() -> list[AnyPanel]:
             height=5,
         ),
         gauges(
-            Query(f"{_increase(converted, 'score')} / ({_increase(found, 'score')} > 0)", "from {{score}}"),
+            Query(
+                f"{converted} / ({found} > 0)",
+                "from {{score}}",
+            ),
             title="Conversions per passive found",
             description="Both in the time range, by passive score. No cohort: who converts now was found earlier, so "
             "choose a range much longer than the time between two surveys. Yellow from 5 %, green from 15 %.",
@@ -235,7 +233,7 @@ def _passives_in_range() -> list[AnyPanel]:
             height=5,
         ).min(0),
         number(
-            Query(_increase("nps_passive_withdrawn_total", "cause"), "{{cause}}"),
+            Query(increase("nps_passive_withdrawn_total", DEPLOYMENT, "cause"), "{{cause}}"),
             title="Detections withdrawn",
             description="Events `passive-withdrawn` in the time range: the answer was corrected or the customer "
             "erased. Yellow where there are any: follow-ups to drop.",
@@ -251,7 +249,7 @@ def _passives_in_range() -> list[AnyPanel]:
 
 def _passives_over_time() -> list[AnyPanel]:
     found = lines(
-        Query(_per_hour("nps_passive_detected_total", "trigger"), "{{trigger}}"),
+        Query(per_hour("nps_passive_detected_total", DEPLOYMENT, "trigger"), "{{trigger}}"),
         title="Passives found over time, by trigger",
         description="Events `passive-detected` per hour: a first response, a fall from promoter, a rise from "
         "detractor, still passive after the cooldown, or a corrected answer. Of all surveys. Green from 1 an hour.",
@@ -263,7 +261,7 @@ def _passives_over_time() -> list[AnyPanel]:
         height=8,
     )
     converted = lines(
-        Query(_per_hour("nps_passive_converted_total", "score"), "from {{score}}"),
+        Query(per_hour("nps_passive_converted_total", DEPLOYMENT, "score"), "from {{score}}"),
         title="Passives converted over time, by score",
         description="Passive customers who became promoters per hour, by the passive score before. Of all surveys. "
         "Green from 1 an hour.",
@@ -276,7 +274,7 @@ def _passives_over_time() -> list[AnyPanel]:
         height=8,
     )
     reasons = stacked_bars(
-        Query(_increase("nps_passive_detected_reasons_total", "reason, score"), "{{reason}}"),
+        Query(increase("nps_passive_detected_reasons_total", DEPLOYMENT, "reason, score"), "{{reason}}"),
         row="reason",
         column="score",
         colours=PASSIVE_COLOURS,
@@ -294,9 +292,9 @@ def _passives_over_time() -> list[AnyPanel]:
 
 
 def _segments() -> list[AnyPanel]:
-    coloured = [option("custom.cellOptions", {"type": "color-text"})]
-    percent = [option("unit", "percentunit"), option("decimals", 0), option("thresholds", _thresholds(HALF_STEPS))]
-    whole = [option("decimals", 0), option("thresholds", _thresholds(SAMPLE_STEPS)), *coloured]
+    coloured = [coloured_text()]
+    percent = [option("unit", "percentunit"), option("decimals", 0), thresholds(HALF_STEPS)]
+    whole = [option("decimals", 0), thresholds(SAMPLE_STEPS), *coloured]
     compared = f'{COMPARED}, window="$window"'
     return [
         columns(
@@ -338,10 +336,6 @@ def _segments() -> list[AnyPanel]:
             height=14,
         ),
     ]
-
-
-def _thresholds(steps: Steps) -> dict[str, object]:
-    return {"mode": "absolute", "steps": [{"value": value, "color": colour} for value, colour in steps]}
 
 
 def dashboard() -> models.Dashboard:

@@ -13,6 +13,14 @@ DEPLOYMENT: Final = 'job="$job", namespace="$namespace"'
 """Selects the workers of one deployment."""
 OF_WORKERS: Final = "nps_partitions"
 """What every worker exports, and neither webhooks nor the intake do."""
+WEBHOOKS: Final = 'job="$webhooks_job", namespace="$namespace"'
+"""Selects every `nps webhooks` of one deployment."""
+OF_WEBHOOKS: Final = "nps_webhook_pending"
+"""What every `nps webhooks` exports, and nobody else."""
+INTAKE: Final = 'job="$intake_job", namespace="$namespace"'
+"""Selects every `nps intake` of one deployment."""
+OF_INTAKE: Final = "nps_intake_requests_total"
+"""What every `nps intake` exports, and nobody else."""
 
 
 def _option(value: str, text: str | None = None) -> models.VariableOption:
@@ -34,6 +42,12 @@ def of_label(name: str, label: str, title: str, metric: str, description: str) -
     variable = dashboard.QueryVariable(name).label(title).description(description).datasource(DATASOURCE)
     variable.query(f"label_values({metric}, {label})").refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
     return variable.sort(models.VariableSort.ALPHABETICAL_ASC)
+
+
+def _several(variable: dashboard.QueryVariable, all_value: str) -> dashboard.QueryVariable:
+    """Of the values several may be chosen, and all are at first."""
+    variable.multi(True).include_all(True).all_value(all_value)
+    return variable.current(models.VariableOption(selected=True, text=["All"], value=["$__all"]))
 
 
 def job() -> dashboard.QueryVariable:
@@ -73,13 +87,32 @@ def dimension() -> dashboard.QueryVariable:
     """What to compare by: the names before `=` of segments; combinations (`a=b+c=d`) are left out."""
     metric = f'nps_window_responses{{{DEPLOYMENT}, survey="$survey"}}'
     variable = of_label("dimension", "segment", "Compare by", metric, "The segments that are compared, by their name")
-    variable.regex("/^([^=+]+)=[^+]*$/").multi(True).include_all(True).all_value("[^=+]+")
-    return variable.current(models.VariableOption(selected=True, text=["All"], value=["$__all"]))
+    return _several(variable.regex("/^([^=+]+)=[^+]*$/"), "[^=+]+")
 
 
 def instance() -> dashboard.QueryVariable:
     """Which workers of the deployment."""
     metric = f"{OF_WORKERS}{{{DEPLOYMENT}}}"
-    variable = of_label("instance", "instance", "Worker", metric, "Workers by their address")
-    variable.multi(True).include_all(True).all_value(".*")
-    return variable.current(models.VariableOption(selected=True, text=["All"], value=["$__all"]))
+    return _several(of_label("instance", "instance", "Worker", metric, "Workers by their address"), ".*")
+
+
+def webhooks_job() -> dashboard.QueryVariable:
+    """Which `nps webhooks`."""
+    return of_label("webhooks_job", "job", "Webhooks' job", OF_WEBHOOKS, "The scrape job of one deployment's webhooks")
+
+
+def intake_job() -> dashboard.QueryVariable:
+    """Which `nps intake`."""
+    return of_label("intake_job", "job", "Intake's job", OF_INTAKE, "The scrape job of one deployment's intake")
+
+
+def crm_namespace() -> dashboard.QueryVariable:
+    """As `namespace`, of webhooks and intake, of which one may not be run."""
+    described = "Of webhooks and intake, where Prometheus knows one"
+    return of_label("namespace", "namespace", "Namespace", 'up{job=~"$webhooks_job|$intake_job"}', described)
+
+
+def endpoint() -> dashboard.QueryVariable:
+    """Which endpoints of webhooks."""
+    described = "Endpoints of webhooks by their name"
+    return _several(of_label("endpoint", "endpoint", "Endpoint", f"{OF_WEBHOOKS}{{{WEBHOOKS}}}", described), ".*")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import queue
-import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
@@ -19,6 +16,7 @@ from streams.intake.endpoints import IntakeEndpoints
 from streams.intake.limits import TokenBucket
 from streams.intake.metrics import Metrics
 from streams.intake.publishing import Record, Unavailable
+from tests.support.threads import in_a_thread
 
 TOKEN = "a-token-for-the-crm"
 OTHER_TOKEN = "a-token-for-the-survey-tool"
@@ -80,25 +78,10 @@ async def serving(rate: float = 1000.0, burst: int = 100_000) -> AsyncIterator[I
 
 
 @contextmanager
-def serving_in_a_thread() -> Iterator[str]:
-    """For clients that block; gives the address."""
-    told: queue.Queue[tuple[str, Any]] = queue.Queue()
-
-    async def serve() -> None:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        async with serving(rate=1e6, burst=10_000_000) as intake:
-            told.put((intake.server.url, lambda: loop.call_soon_threadsafe(stop.set)))
-            await stop.wait()
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
-    thread.start()
-    url, stop = told.get(timeout=10)
-    try:
-        yield url
-    finally:
-        stop()
-        thread.join(10)
+def serving_in_a_thread() -> Iterator[Intake]:
+    """For clients that block."""
+    with in_a_thread(serving(rate=1e6, burst=10_000_000)) as intake:
+        yield intake
 
 
 def response(id_: str = "r-1", **fields: Any) -> dict[str, Any]:

@@ -45,7 +45,7 @@ BOUNDED = settings(
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     with serving_in_a_thread() as running:
-        yield running
+        yield running.server.url
 
 
 @pytest.mark.parametrize("path", [door.path for door in DOORS])

@@ -17,7 +17,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 from PIL import Image
 
-from tests.support.dashboards import Json
+from tests.support.dashboards import Json, PanelQuery, queries
 from tests.support.prometheus_server import Series
 
 GRID_COLUMNS = 24
@@ -78,6 +78,14 @@ Answers = Mapping[str, Sequence[Answer]]
 """Panel's title → its queries' answers."""
 
 
+def answers_to(dashboard: Json, ask: Callable[[PanelQuery], list[Series]]) -> Answers:
+    """Ask every query of every panel."""
+    answers: dict[str, list[Answer]] = {}
+    for query in queries(dashboard):
+        answers.setdefault(query.panel, []).append(Answer(query.legend, ask(query)))
+    return answers
+
+
 class Look(NamedTuple):
     """How values of a panel, or of one of its columns, are shown."""
 
@@ -104,7 +112,7 @@ class Look(NamedTuple):
         number = (
             f"{value:,.{decimals}f}".replace("-0", "0") if round(value, decimals) == 0 else f"{value:,.{decimals}f}"
         )
-        return number.replace("-", "\N{MINUS SIGN}") + self.unit.removeprefix("suffix:").replace("none", "")
+        return number.replace("-", "\N{MINUS SIGN}") + _suffix(self.unit)
 
     def colour(self, value: float) -> str:
         """Of the highest threshold that the value reaches."""
@@ -271,7 +279,11 @@ def _tick(unit: str, value: float) -> str:
     if unit == "percentunit":
         return f"{100 * value:.0f} %"
     number = f"{value / 1000:g}k" if abs(value) >= 1_000 else f"{value:g}"
-    return number.replace("-", "\N{MINUS SIGN}") + unit.removeprefix("suffix:").replace("none", "")
+    return number.replace("-", "\N{MINUS SIGN}") + _suffix(unit)
+
+
+def _suffix(unit: str) -> str:
+    return "" if unit in ("none", "short") else unit.removeprefix("suffix:")
 
 
 def _fixed_colours(panel: Json) -> dict[str, str]:

@@ -15,8 +15,9 @@ import time
 from pathlib import Path
 
 from streams.broker import Broker, free_port
-from tests.operations.dashboard_drawing import Answer, Answers, draw
-from tests.support.dashboards import dashboards, queries
+from tests.operations.dashboard_drawing import Answers, answers_to, draw
+from tests.support.dashboard_answers import View
+from tests.support.dashboards import dashboards
 from tests.support.kafka_reading import end_offsets, wait_until_committed
 from tests.support.prometheus_server import PrometheusServer, scraping
 from tests.support.stage import within
@@ -88,16 +89,8 @@ def _answers(
     within(30, all_is_seen)
     time.sleep(2)
     ended_s = time.time()
-    values = {**SHOWN, "__rate_interval": "10s", "__range": f"{ended_s - began_s:.0f}s"}
-    answers: dict[str, list[Answer]] = {}
-    for query in queries(dashboards()[UID]):
-        promql = query.with_variables(values)
-        if query.instant:
-            found = prometheus.query(promql, ended_s)
-        else:
-            found = prometheus.query_range(promql, began_s, ended_s, INTERVAL_S)
-        answers.setdefault(query.panel, []).append(Answer(query.legend, found))
-    return answers
+    view = View(prometheus, began_s, ended_s, INTERVAL_S, SHOWN)
+    return answers_to(dashboards()[UID], view.ask)
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""The dashboards as files: what the code gives, complete for those who read them, asking for what workers export."""
+"""The dashboards as files: what the code gives, complete for those who read them, asking for what processes export."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.grafana.__main__ import DASHBOARDS, main, texts
-from deploy.grafana.variables import OF_WORKERS
+from deploy.grafana.variables import OF_INTAKE, OF_WEBHOOKS, OF_WORKERS
 from schemas.keys import counts_key
 from schemas.times import US_PER_DAY
 from streams.engine.formats import CASE_COUNTS, COUNTS
@@ -26,13 +26,21 @@ from streams.metrics import Metrics
 from streams.rules.windows import parse_windows
 from streams.scoreboard.board import Scoreboard
 from streams.scoreboard.table import CASES
+from streams.webhooks.metrics import EndpointState
 from streams.webhooks.metrics import Metrics as WebhookMetrics
 from tests.support.dashboards import DIRECTORY, Json, dashboards, panels, queries, variables
 from tests.support.prometheus_binaries import Binaries
+from tests.support.prometheus_server import ROOT, RULES
 
 GRID_COLUMNS = 24
 BUILT_IN = {"__rate_interval", "__range"}
 ADDED_BY_PROMETHEUS = {"job", "namespace", "instance"}
+BARE = r"\b(up|(?:nps|process)_\w+)(?!\w|\{)"
+"""A metric that is asked for without labels."""
+
+JOBS = {"job": "worker"}
+JOBS_OF = {"nps-crm": {"webhooks_job": "webhooks", "intake_job": "intake"}}
+"""Where a dashboard has others than `JOBS`: variable → the process that it is the job of."""
 
 ALL = dashboards()
 PANELS = [(uid, panel) for uid, dashboard in ALL.items() for panel in panels(dashboard)]
@@ -60,7 +68,12 @@ def test_the_check_tells_of_a_difference(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_dashboards_have_uids_that_links_may_rely_on() -> None:
-    assert set(ALL) == {"nps-programme", "nps-follow-up", "nps-processor"}
+    assert set(ALL) == {"nps-programme", "nps-follow-up", "nps-processor", "nps-crm"}
+
+
+def test_whoever_is_on_call_is_told_of_every_dashboard() -> None:
+    told = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    assert [uid for uid in ALL if f"`{uid}`" not in told] == []
 
 
 @each_dashboard
@@ -92,8 +105,7 @@ def test_a_panel_tells_its_reader_all(panel: Json) -> None:
 
 
 def test_alerts_that_panels_name_exist() -> None:
-    rules = (DIRECTORY.parents[1] / "prometheus" / "rules" / "alerts.yml").read_text()
-    known = set(re.findall(r"alert: (\w+)", rules))
+    known = {name for path in RULES for name in re.findall(r"alert: (\w+)", path.read_text("utf-8"))}
     named = {name for _, panel in PANELS for name in re.findall(r"\bNps[A-Z]\w+", panel["description"])}
     assert len(named) > 5
     assert named <= known
@@ -156,6 +168,13 @@ def test_scores_and_cases_are_chosen_by_survey_segment_and_window(uid: str) -> N
     assert [name for name, variable in defined.items() if variable["multi"]] == ["segment", "dimension"]
 
 
+def test_endpoints_of_all_webhooks_are_shown_unless_some_are_chosen() -> None:
+    defined = variables(ALL["nps-crm"])
+    assert list(defined) == ["datasource", "webhooks_job", "intake_job", "namespace", "endpoint"]
+    assert [name for name, variable in defined.items() if variable["multi"]] == ["endpoint"]
+    assert (defined["endpoint"]["allValue"], defined["endpoint"]["current"]["value"]) == (".*", ["$__all"])
+
+
 @pytest.mark.parametrize(
     ("segment", "found"),
     [("country=NO", "country"), ("all", None), ("country=NO+industry=bank", None), ("plan=a%2Bb", "plan")],
@@ -167,8 +186,8 @@ def test_what_is_compared_by_is_the_name_of_simple_segments(segment: str, found:
 
 
 @pytest.fixture
-async def exported() -> dict[str, set[str]]:
-    """Name of each sample that a worker exports → its labels."""
+async def exported() -> dict[str, dict[str, set[str]]]:
+    """Of each process: name of each sample that it exports → its labels."""
     day = 20_779
     board = Scoreboard(parse_windows("1d,30d", 400), 1, lambda: day * US_PER_DAY)
     cases = Scoreboard(board.windows, 1, lambda: day * US_PER_DAY, CASES)
@@ -185,39 +204,59 @@ async def exported() -> dict[str, set[str]]:
             return [PartitionStatus(0, True, 0, 0.0, 0, 0, 0)]
 
     metrics.attach(Engine())
-    text = (await metrics.render("text/plain"))[0].decode()
+    webhooks = WebhookMetrics(CollectorRegistry(), "1")
+    webhooks.endpoint("crm")
+    webhooks.attach(lambda: [EndpointState("crm", 0, 0, False)])
+    processes = {"worker": metrics, "webhooks": webhooks, "intake": IntakeMetrics(CollectorRegistry(), "1")}
     return {
-        sample.name: set(sample.labels) for family in text_string_to_metric_families(text) for sample in family.samples
+        name: {
+            sample.name: set(sample.labels)
+            for family in text_string_to_metric_families((await each.render("text/plain"))[0].decode())
+            for sample in family.samples
+        }
+        for name, each in processes.items()
     }
 
 
 @each_dashboard
-async def test_every_metric_and_label_is_one_that_workers_export(uid: str, exported: dict[str, set[str]]) -> None:
-    asked = [query.promql for query in queries(ALL[uid])]
-    asked += [str(variable["query"]) for variable in variables(ALL[uid]).values()]
-    found = [selected for promql in asked for selected in re.findall(r"\b([a-z_]+)\{([^}]*)\}", promql)]
-    assert {name for name, _ in found} <= set(exported)
-    for name, selector in found:
-        labels = set(re.findall(r'(\w+)(?:=~|!=|=)"', selector))
-        assert labels <= exported[name] | ADDED_BY_PROMETHEUS, (name, labels)
-        assert {"job", "namespace"} <= labels or name == OF_WORKERS, "two deployments must not be added up"
-    bare = {name for promql in asked for name in re.findall(r"\b((?:nps|process)_\w+)(?!\w|\{)", promql)}
-    assert bare <= {OF_WORKERS}, "of which deployment?"
+def test_every_metric_and_label_is_one_that_its_process_exports(
+    uid: str, exported: dict[str, dict[str, set[str]]]
+) -> None:
+    jobs = JOBS_OF.get(uid, JOBS)
+    looked_up = [str(variable["query"]) for variable in variables(ALL[uid]).values()]
+    shown = [query.promql for query in queries(ALL[uid])]
+    asked = 0
+    for promql in (*shown, *looked_up):
+        for name, selector in re.findall(r"\b([a-z_]+)\{([^}]*)\}", promql):
+            matched = dict(re.findall(r'(\w+)(?:=~|!=|=)"([^"]*)"', selector))
+            of = {process for job, process in jobs.items() if f"${job}" in matched["job"]}
+            assert of, (promql, "two deployments must not be added up")
+            assert "namespace" in matched or promql in looked_up, (promql, "two deployments must not be added up")
+            for process in of:
+                labels = set() if name == "up" else exported[process][name]
+                assert set(matched) <= labels | ADDED_BY_PROMETHEUS, (promql, name)
+            asked += 1
+    assert asked > len(shown)
+    bare = {name for promql in (*shown, *looked_up) for name in re.findall(BARE, promql)}
+    assert bare <= {OF_WORKERS, OF_WEBHOOKS, OF_INTAKE}, "of which deployment?"
 
 
 @each_dashboard
-async def test_the_job_is_chosen_among_those_of_workers(uid: str, exported: dict[str, set[str]]) -> None:
-    (metric,) = re.findall(r"^label_values\((\w+), job\)$", str(variables(ALL[uid])["job"]["query"]))
-    assert metric in exported
-    for others in (WebhookMetrics(CollectorRegistry(), "1"), IntakeMetrics(CollectorRegistry(), "1")):
-        assert f"\n{metric}" not in (await others.render(""))[0].decode()
+def test_a_job_is_chosen_among_those_of_its_process(uid: str, exported: dict[str, dict[str, set[str]]]) -> None:
+    defined = variables(ALL[uid])
+    jobs = JOBS_OF.get(uid, JOBS)
+    assert {name for name in defined if name.endswith("job")} == set(jobs)
+    for job, process in jobs.items():
+        (metric,) = re.findall(r"^label_values\((\w+), job\)$", str(defined[job]["query"]))
+        assert [name for name, samples in exported.items() if metric in samples] == [process]
 
 
 @each_dashboard
 def test_rates_take_the_interval_that_grafana_works_out(uid: str) -> None:
     for query in queries(ALL[uid]):
         assert query.promql.count("rate(") == query.promql.count("[$__rate_interval]"), query
-        assert query.promql.count("increase(") == query.promql.count("[$__range]"), query
+        of_range = sum(query.promql.count(f"{function}(") for function in ("increase", "max_over_time"))
+        assert of_range == query.promql.count("[$__range]"), query
 
 
 COUNTED = (
