@@ -19,6 +19,10 @@ from tests.support.oracle_reading import Record
 TIMEOUT_S = 60.0
 PUBLISH_TIMEOUT_MS = 10_000
 """After which a request without an answer is sent again; 60 s by default, in which nothing else is sent either."""
+LEADS_SOON = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
+"""What a broker says of a partition that has just been made. librdkafka waits for it when it reads or writes, not when
+it asks for offsets.
+"""
 QUIET = logging.Logger("librdkafka", logging.CRITICAL + 1)
 """For a client that lives through failures of its broker: it says so again and again."""
 
@@ -46,11 +50,22 @@ def partitions_of(bootstrap_servers: str, topic: str, timeout_s: float = TIMEOUT
 def end_offsets(bootstrap_servers: str, topic: str, timeout_s: float = TIMEOUT_S) -> dict[int, int]:
     """Partition → the offset that the next record gets."""
     partitions = partitions_of(bootstrap_servers, topic, timeout_s)
+    deadline = time.monotonic() + timeout_s
     with closing(_consumer(bootstrap_servers, "reads-offsets")) as consumer:
         return {
-            partition: consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=timeout_s)[1]
-            for partition in partitions
+            partition: _end_offset(consumer, TopicPartition(topic, partition), deadline) for partition in partitions
         }
+
+
+def _end_offset(consumer: Consumer, partition: TopicPartition, deadline: float) -> int:
+    while True:
+        try:
+            end: int = consumer.get_watermark_offsets(partition, timeout=max(deadline - time.monotonic(), 0.1))[1]
+            return end
+        except KafkaException as error:
+            if error.args[0].code() not in LEADS_SOON or time.monotonic() > deadline:
+                raise
+        time.sleep(0.1)
 
 
 def committed_offsets(
