@@ -162,10 +162,14 @@ class Store:
                 return
             yield key, value
             last = key
-        self._check_end(last)
+        if (error := self._unseen_error(last)) is not None:
+            raise self._failure(error)
 
-    def _check_end(self, last: bytes) -> None:
-        """Raise StoreDamaged unless nothing follows: where a file can't be read, rocksdict's iterators just end."""
+    def _unseen_error(self, last: bytes) -> Exception | None:
+        """Return why nothing follows: where a file can't be read, rocksdict's iterators just end. None: it is the end.
+
+        The iterator must not get into a traceback: whoever holds the error would keep the store open.
+        """
         iterator = self._db.iter()
         iterator.seek(last)
         if iterator.valid() and iterator.key() == last:
@@ -173,7 +177,8 @@ class Store:
         try:
             iterator.status()
         except Exception as error:
-            raise self._failure(error) from error
+            return error.with_traceback(None)
+        return None
 
     def write(self, rows: Iterable[tuple[bytes, bytes | None]], checkpoint: Checkpoint) -> None:
         """Put (or, for None, delete) the rows and the checkpoint in one atomic batch."""
@@ -228,7 +233,7 @@ class Store:
         self._db.cancel_all_background(False)
 
     def clear(self) -> None:
-        """Delete everything, on disk too. Raises StateDirectoryError when the disk can't be used."""
+        """Delete everything, on disk too. Raises StateDirectoryError when the disk can't be used; then it is closed."""
         with suppress(Exception):  # it flushes first, which a damaged one may refuse
             self._db.close()
         del self._db
@@ -238,6 +243,8 @@ class Store:
 
     def close(self) -> None:
         """Write the memtable to disk (milliseconds), so that a later start restores only what comes after; close."""
+        if not hasattr(self, "_db"):
+            return  # it could not be opened again after it was cleared
         if not self.interrupted:  # else all that can be written is, and RocksDB closes when it is let go of
             try:
                 self._db.flush()

@@ -215,11 +215,18 @@ def _tasks_of(sender: object) -> list[asyncio.Task[Any]]:
     """Return aiokafka's tasks that work for a sender. Cancelled, its main task waits for the others, and they may wait
     for ever: for a coordinator, or for news of the cluster that a closed client will never have. With them would stay
     everything that the last unit wrote.
+
+    No other task's frame is looked into: Python keeps what it shows of one, an error that is being handled with all
+    that its traceback holds, for as long as the frame lives.
     """
+    of_class = f"{type(sender).__name__}."
+    coroutines = ((task, task.get_coro()) for task in asyncio.all_tasks())
     return [
         task
-        for task in asyncio.all_tasks()
-        if (frame := getattr(task.get_coro(), "cr_frame", None)) is not None and frame.f_locals.get("self") is sender
+        for task, coroutine in coroutines
+        if getattr(coroutine, "__qualname__", "").startswith(of_class)
+        and (frame := getattr(coroutine, "cr_frame", None)) is not None
+        and frame.f_locals.get("self") is sender
     ]
 
 

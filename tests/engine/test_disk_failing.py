@@ -95,6 +95,29 @@ def test_damage_is_found_by_whatever_reads(tmp_path: Path) -> None:
         assert store.checkpoint is None, "it was removed when it was closed"
 
 
+def test_a_damaged_store_is_cleared_while_somebody_holds_the_error(tmp_path: Path) -> None:
+    """Whose traceback has the frames that read. RocksDB stays open for as long as an iterator is there."""
+    written(tmp_path / "store")
+    file = sorted((tmp_path / "store").glob("*.sst"))[1]
+    change_a_bit(file, file.stat().st_size // 3)
+    with closing(Store(tmp_path / "store")) as store:
+        with pytest.raises(StoreDamaged) as held:
+            list(store.scan(b"j"))
+        store.clear()
+        assert (store.checkpoint, list(store.scan(b"j"))) == (None, [])
+        store.write([(b"j1", b"1")], CHECKPOINT)
+    assert held.value.__traceback__ is not None
+
+
+def test_a_store_that_could_not_be_cleared_can_be_closed(tmp_path: Path) -> None:
+    store = Store(tmp_path / "state" / "partition-0")
+    held = store._db.items()
+    with pytest.raises(Exception, match="LOCK"):
+        store.clear()
+    store.close()
+    del held
+
+
 def test_a_scan_that_ends_where_the_keys_end_is_no_damage(tmp_path: Path) -> None:
     with closing(Store(tmp_path / "store")) as store:
         assert list(store.scan(b"j")) == []
