@@ -17,6 +17,7 @@ from schemas.events import (
     PASSIVE_DETECTED,
     PASSIVE_WITHDRAWN,
     SCORE_CHANGED,
+    SEQUENCE_DIGITS,
     schema_id,
 )
 from schemas.fields import UTC_INSTANT
@@ -187,6 +188,12 @@ def _cloud_event_headers(event_type: str) -> Document:
         },
         "ce_subject": {**_TEXT, "description": "The customer_id."},
         "ce_partitionkey": {**_TEXT, "description": "The customer_id."},
+        "ce_sequence": {
+            **_TEXT,
+            "pattern": f"^[0-9]{{{SEQUENCE_DIGITS}}}$",
+            "description": "The offset of the response that made it, or after which it was found to be overdue: the "
+            "order of the events of one partition number, across topics.",
+        },
         "ce_dataschema": {"const": schema_id(event_type)},
         "content-type": {"const": "application/json"},
     }

@@ -242,6 +242,8 @@ def schema_id(name: str) -> str:
     return f"urn:nps-streams:schema:{name}"
 
 
+SEQUENCE_DIGITS: Final = 19
+"""Of the highest offset: as text they sort as they count, as CloudEvents' extension Sequence wants it."""
 _DATA_SCHEMAS: Final = {event_type: schema_id(event_type).encode() for event_type in EVENT_TYPES}
 _ENCODED: Final = {event_type: event_type.encode() for event_type in EVENT_TYPES}
 
@@ -252,8 +254,11 @@ def cloud_event_headers(
     source: str,
     time_us: int,
     subject: str,
+    sequence: int,
 ) -> tuple[tuple[str, bytes], ...]:
-    """Return the record headers of an event; `subject` is the customer, `time_us` µs since the epoch."""
+    """Return the record headers of an event; `subject` is the customer, `time_us` µs since the epoch, `sequence` the
+    offset of the response that made it. Topics are written independently: only that tells the order across them.
+    """
     customer = subject.encode()
     return (
         ("ce_specversion", b"1.0"),
@@ -263,6 +268,7 @@ def cloud_event_headers(
         ("ce_time", format_rfc3339(time_us).encode()),
         ("ce_subject", customer),
         ("ce_partitionkey", customer),
+        ("ce_sequence", b"%0*d" % (SEQUENCE_DIGITS, sequence)),
         ("ce_dataschema", _DATA_SCHEMAS[event_type]),
         ("content-type", b"application/json"),
     )

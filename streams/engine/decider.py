@@ -72,6 +72,8 @@ class Decider:
         self.cases = CaseLedger(self._stored_case_counts, config.segment_limit, config.segment_crosses, memory)
         self.unit = Unit(partition, stream_time_ms)
         self.committing: Unit | None = None
+        self.last_offset = 0
+        """Of the response that is being decided, or was last."""
 
     # --- deciding -----------------------------------------------------------------------------------------------------
 
@@ -88,6 +90,7 @@ class Decider:
         for key, response, record in arrivals:
             if record.timestamp > stream_time_ms:
                 stream_time_ms = record.timestamp
+            self.last_offset = record.offset
             if response is None:
                 self._erase(key)
                 outcomes["erased"] += 1
@@ -285,7 +288,7 @@ class Decider:
             self._publish(event)
 
     def _publish(self, event: Event) -> None:
-        publish(self.unit, event, self._config.topics, self._config.event_source)
+        publish(self.unit, event, self._config.topics, self._config.event_source, self.last_offset)
 
     # --- state --------------------------------------------------------------------------------------------------------
 

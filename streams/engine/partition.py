@@ -259,6 +259,7 @@ class Partition:
                 extra={"partition": self.number},
             )
         self._decider = Decider(config.deciding, self.number, self._store, note.stream_time_ms, self._shared.ledgers)
+        self._decider.last_offset = max(committed - 1, 0)
         await self.known.know_counts(self._decider, self._store)
         await self._housekeeping.drop_old_days(self._decider)
         took_s = time.monotonic() - began

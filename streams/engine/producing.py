@@ -19,8 +19,8 @@ from streams.rules.transitions import PASSIVE_TO_PROMOTER
 _encode_json: Final = msgspec.json.Encoder().encode
 
 
-def publish(unit: Unit, event: Event, topics: Topics, source: str) -> None:
-    """Publish an event to the topic of its type; `source` is that of the CloudEvent."""
+def publish(unit: Unit, event: Event, topics: Topics, source: str, sequence: int) -> None:
+    """Publish an event to the topic of its type; `source` and `sequence` are those of the CloudEvent."""
     report = unit.report
     if event.type == PASSIVE_DETECTED:
         topic, labels = topics.passive_detected, report.detected
@@ -34,7 +34,7 @@ def publish(unit: Unit, event: Event, topics: Topics, source: str) -> None:
     else:
         topic, labels = topics.passive_withdrawn, report.withdrawn
     labels[event.label] += 1
-    headers = cloud_event_headers(event.type, event.id, source, event.time_us, event.key)
+    headers = cloud_event_headers(event.type, event.id, source, event.time_us, event.key, sequence)
     unit.produced.append(Produced(topic, event.key.encode(), _encode_json(event.data), headers))
 
 

@@ -1,49 +1,94 @@
-"""The events of one partition number, which are on several topics, in the order in which they were written.
+"""The events of one partition number, which are on several topics, in the order in which they were decided.
 
 Whoever reads the topics each for itself may see that a customer has converted before it is seen that there was somebody
-to convert, above all when there is much to catch up with. So the record with the earliest time goes first, and none
-goes before every topic has one waiting or is read to its end.
+to convert: the events of one transaction get their times topic by topic, and become visible topic by topic. So the one
+with the lowest sequence goes first, and none goes before every topic has one waiting or was read to its end after that
+one came.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, NamedTuple
 
 from aiokafka.structs import ConsumerRecord
+
+from schemas.events import FOLLOW_UP_OVERDUE
+
+ONE_TRANSACTION_MS: Final = 60_000
+"""Of events that were written longer apart the earlier goes first: an input that was made anew counts from 0 again."""
+
+Unheard = Mapping[str, object]
+"""Topics of which the broker has not answered since, and what it answered last."""
+
+
+class _Waiting(NamedTuple):
+    record: ConsumerRecord
+    unheard: Unheard
+    """When it came."""
+
+
+class _Place(NamedTuple):
+    """Where an event belongs among those of the other topics."""
+
+    sequence: int | None
+    """None: an older release wrote it."""
+    comes_last: bool
+    """Of those with this sequence: what was found to be overdue was so after the response was decided."""
+    timestamp: int
+    answered: bytes
+    """As text, which sorts without its Z."""
+
+    def before(self, other: _Place) -> bool:
+        near = abs(self.timestamp - other.timestamp) <= ONE_TRANSACTION_MS
+        if self.sequence is not None and other.sequence is not None and near:
+            return self < other
+        return self[2:] < other[2:]
 
 
 class Merge:
     """Of one partition number."""
 
     def __init__(self, topics: Iterable[str]) -> None:
-        self._waiting: Final[dict[str, deque[ConsumerRecord]]] = {topic: deque() for topic in topics}
+        self._waiting: Final[dict[str, deque[_Waiting]]] = {topic: deque() for topic in topics}
 
-    def add(self, topic: str, records: Iterable[ConsumerRecord]) -> None:
+    @property
+    def topics(self) -> Iterable[str]:
+        """Those that are merged."""
+        return self._waiting.keys()
+
+    def add(self, topic: str, records: Iterable[ConsumerRecord], unheard: Unheard) -> None:
         """Take records of a topic, in their order."""
-        self._waiting[topic].extend(records)
+        self._waiting[topic].extend(_Waiting(record, unheard) for record in records)
 
     def waiting(self, topic: str) -> int:
         """How many records of a topic are held."""
         return len(self._waiting[topic])
 
-    def take(self, at_end: Callable[[str], bool]) -> ConsumerRecord | None:
+    def take(self, at_end: Callable[[str, Unheard], bool]) -> ConsumerRecord | None:
         """Return the next record; None while there is none, or an earlier one may still come.
 
-        `at_end`: whether a topic was read to its end, as far as is known.
+        `at_end`: whether the broker has said, since something was unheard, that a topic has no more, nor will soon.
         """
-        first: ConsumerRecord | None = None
-        for topic, records in self._waiting.items():
-            if records:
-                if first is None or _time(records[0]) < _time(first):
-                    first = records[0]
-            elif not at_end(topic):
-                return None
-        return self._waiting[first.topic].popleft() if first is not None else None
+        heads = [(_place(waiting[0].record), waiting[0]) for waiting in self._waiting.values() if waiting]
+        if not heads:
+            return None
+        first_place, first = heads[0]
+        for place, head in heads[1:]:
+            if place.before(first_place):
+                first_place, first = place, head
+        if any(not waiting and not at_end(topic, first.unheard) for topic, waiting in self._waiting.items()):
+            return None
+        return self._waiting[first.record.topic].popleft().record
 
 
-def _time(record: ConsumerRecord) -> tuple[int, bytes]:
-    """When it was written; of those written at once, when the answer was given (as text, which sorts without its Z)."""
-    answered = next((held for name, held in record.headers if name == "ce_time"), None)
-    return record.timestamp, (answered or b"").rstrip(b"Z")
+def _place(record: ConsumerRecord) -> _Place:
+    said = dict(record.headers)
+    sequence = said.get("ce_sequence") or b""
+    return _Place(
+        int(sequence) if sequence.isdigit() else None,
+        said.get("ce_type") == FOLLOW_UP_OVERDUE.encode(),
+        record.timestamp,
+        (said.get("ce_time") or b"").rstrip(b"Z"),
+    )

@@ -25,7 +25,7 @@ from streams.engine.clients import make_patient, stop_consumer
 from streams.webhooks.config import Endpoint
 from streams.webhooks.delivery import Delivery, Event
 from streams.webhooks.lanes import Lanes
-from streams.webhooks.merging import Merge
+from streams.webhooks.merging import Merge, Unheard
 from streams.webhooks.metrics import EndpointState
 from streams.webhooks.progress import Commit, Progress
 
@@ -35,9 +35,13 @@ COMMIT_INTERVAL_S: Final = 0.5
 ENDS_INTERVAL_S: Final = 5.0
 """How often the ends of the topics are asked for, which nobody tells while an endpoint is too far behind to read on."""
 POLL_TIMEOUT_MS: Final = 200
+HELD_POLL_TIMEOUT_MS: Final = 20
+"""The same while records are held until the broker has answered for their other topics: it may have none of these."""
+FETCH_WAIT_MS: Final = 200
+"""After which the broker answers without records."""
 RECORDS_PER_POLL: Final = 500
 HELD_AHEAD: Final = 100
-"""Records of a topic's partition that are held in order to read several topics in the order of time."""
+"""Records of a topic's partition that are held in order to read several topics in one order."""
 FETCH_MAX_BYTES: Final = 4 << 20
 PARTITION_FETCH_BYTES: Final = 128 << 10
 HAND_OVER_GRACE_S: Final = 3.0
@@ -90,6 +94,7 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]
             session_timeout_ms=reading.session_timeout_ms,
             heartbeat_interval_ms=max(reading.session_timeout_ms // 6, 1),
             rebalance_timeout_ms=max(2 * reading.session_timeout_ms, 30_000),
+            fetch_max_wait_ms=FETCH_WAIT_MS,
             fetch_max_bytes=FETCH_MAX_BYTES,
             max_partition_fetch_bytes=PARTITION_FETCH_BYTES,
         )
@@ -215,7 +220,9 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]
                 async with asyncio.timeout(POLL_TIMEOUT_MS / 1000):
                     await self._lanes.changed.wait()
             return
-        fetched = await self._consumer.getmany(*open_, timeout_ms=POLL_TIMEOUT_MS, max_records=RECORDS_PER_POLL)
+        holds = any(merge.waiting(topic) for merge in self._merges.values() for topic in merge.topics)
+        timeout_ms = HELD_POLL_TIMEOUT_MS if holds else POLL_TIMEOUT_MS
+        fetched = await self._consumer.getmany(*open_, timeout_ms=timeout_ms, max_records=RECORDS_PER_POLL)
         for tp, records in fetched.items():
             progress = self._progress.get(tp)
             if progress is None:  # it was given back meanwhile
@@ -223,7 +230,7 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]
             new = [record for record in records if not progress.is_done(record.offset)]
             for record in new:
                 progress.begin(record.offset)
-            self._merges[tp.partition].add(tp.topic, new)
+            self._merges[tp.partition].add(tp.topic, new, self._unheard(tp))
 
     def _hand_out(self) -> None:
         """Take one of each partition in turn, so that one with much to catch up with does not hold up the others."""
@@ -279,10 +286,22 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]
         state = self._state(tp)
         return int(state.position) if state is not None and state.has_valid_position else 0
 
-    def _at_end(self, number: int, topic: str) -> bool:
+    def _unheard(self, came: TopicPartition) -> dict[str, object]:
+        """Topics of the same partition number of which no answer came with this one's, or later; and their last."""
+        answered = {
+            topic: getattr(self._state(TopicPartition(topic, came.partition)), "timestamp", None)
+            for topic in self._merges[came.partition].topics
+        }
+        now = answered[came.topic] or 0
+        return {topic: when for topic, when in answered.items() if when is None or when < now}
+
+    def _at_end(self, number: int, topic: str, unheard: Unheard) -> bool:
+        """Up to the high watermark: behind the last stable offset may be what is about to be committed."""
         tp = TopicPartition(topic, number)
         state = self._state(tp)
-        return state is not None and state.lso is not None and self._position(tp) >= state.lso >= 0
+        if state is None or state.highwater is None or (topic in unheard and unheard[topic] == state.timestamp):
+            return False
+        return self._position(tp) >= int(state.highwater)
 
     def _state(self, tp: TopicPartition) -> Any:
         subscription = self._consumer._subscription.subscription

@@ -80,7 +80,7 @@ def test_the_page_for_crms_has_every_field(event_type: str) -> None:
 
 def test_the_page_for_crms_has_every_header() -> None:
     named = [header for cell in rows(SUBSCRIBING, "| header |") for header in cell.split("`, `")]
-    assert named == [name for name, _ in cloud_event_headers(PASSIVE_DETECTED, "id", "/nps", 0, "c-1")]
+    assert named == [name for name, _ in cloud_event_headers(PASSIVE_DETECTED, "id", "/nps", 0, "c-1", 0)]
 
 
 def test_the_examples_are_what_the_pages_say_they_are() -> None:
@@ -194,7 +194,7 @@ def send(
     producer.init_transactions(30)
     producer.begin_transaction()
     for topic, kind, event in records:
-        headers = list(cloud_event_headers(kind, str(event["event_id"]), "/nps", 0, str(event["customer_id"])))
+        headers = list(cloud_event_headers(kind, str(event["event_id"]), "/nps", 0, str(event["customer_id"]), 0))
         producer.produce(topic, key=str(event["customer_id"]), value=json.dumps(event), headers=headers)
     producer.flush(30)
     if commit:

@@ -248,7 +248,7 @@ def test_an_id_has_one_spelling(id_: str) -> None:
 
 @pytest.mark.parametrize("event_type", EVENT_TYPES)
 def test_headers_are_cloudevents_1_0_in_binary_mode(event_type: str) -> None:
-    headers = cloud_event_headers(event_type, ID, "/nps", parse_rfc3339("2026-11-22T09:30:00Z"), "kunde-å")
+    headers = cloud_event_headers(event_type, ID, "/nps", parse_rfc3339("2026-11-22T09:30:00Z"), "kunde-å", 41)
     assert headers == (
         ("ce_specversion", b"1.0"),
         ("ce_id", ID.encode()),
@@ -257,6 +257,7 @@ def test_headers_are_cloudevents_1_0_in_binary_mode(event_type: str) -> None:
         ("ce_time", b"2026-11-22T09:30:00Z"),
         ("ce_subject", "kunde-å".encode()),
         ("ce_partitionkey", "kunde-å".encode()),
+        ("ce_sequence", b"0000000000000000041"),
         ("ce_dataschema", json_schemas()[event_type]["$id"].encode()),
         ("content-type", b"application/json"),
     )

@@ -213,6 +213,6 @@ def test_every_public_topic_is_a_channel_with_its_configuration(asyncapi: dict[s
 @pytest.mark.parametrize("event_type", EVENT_MODELS)
 def test_the_headers_of_events_are_those_of_the_document(asyncapi: dict[str, Any], event_type: str) -> None:
     message = next(each for each in asyncapi["components"]["messages"].values() if each.get("name") == event_type)
-    sent = {name: value.decode() for name, value in cloud_event_headers(event_type, "id", "/nps", 0, "c-1")}
+    sent = {name: value.decode() for name, value in cloud_event_headers(event_type, "id", "/nps", 0, "c-1", 0)}
     Draft202012Validator(message["headers"]).validate(sent)
     assert list(message["headers"]["properties"]) == list(sent) == message["headers"]["required"]

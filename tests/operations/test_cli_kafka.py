@@ -132,14 +132,14 @@ def test_topics_that_disagree_are_named(settings: dict[str, str], topics: Topics
 def passive_detected(customer: str) -> tuple[bytes, bytes, list[tuple[str, bytes | None]]]:
     data = {"event_id": f"id-{customer}", "customer_id": customer, "survey_id": "relationship", "score": 8}
     data |= {"trigger": "from_detractor", "previous_score": 3}
-    headers = events.cloud_event_headers(events.PASSIVE_DETECTED, f"id-{customer}", "/nps", 0, customer)
+    headers = events.cloud_event_headers(events.PASSIVE_DETECTED, f"id-{customer}", "/nps", 0, customer, 0)
     return customer.encode(), json.dumps(data).encode(), list(headers)
 
 
 def score_changed(customer: str) -> tuple[bytes, bytes, list[tuple[str, bytes | None]]]:
     data = {"event_id": f"id-{customer}", "customer_id": customer, "survey_id": "relationship", "score": 9}
     data |= {"change": "passive_to_promoter", "previous_score": 7, "days_passive": 12.34}
-    headers = events.cloud_event_headers(events.SCORE_CHANGED, f"id-{customer}", "/nps", 0, customer)
+    headers = events.cloud_event_headers(events.SCORE_CHANGED, f"id-{customer}", "/nps", 0, customer, 0)
     return customer.encode(), json.dumps(data).encode(), list(headers)
 
 

@@ -57,7 +57,7 @@ def process(user: User, settings: dict[str, str], *command: str) -> WorkerProces
 
 def test_webhooks_deliver_and_replay_with_their_rights(user: User, receiver: Receiver, unique: str) -> None:
     producer = Producer({"bootstrap.servers": user.secure.broker.bootstrap_servers})
-    headers = cloud_event_headers(PASSIVE_DETECTED, f"id-{unique}", "/nps", 0, unique)
+    headers = cloud_event_headers(PASSIVE_DETECTED, f"id-{unique}", "/nps", 0, unique, 0)
     producer.produce(TOPICS.passive_detected, b"{}", unique.encode(), headers=list(headers))
     assert producer.flush(30) == 0
     receiver.scripts["/"] = always(Answer(400))

@@ -128,6 +128,7 @@ class PartitionOracle:
             dead_letter = OracleDeadLetter(record, error.reason, error.field)
             self.reasons[error.reason] += 1
         self.outcomes[outcome] += 1
+        events = [oracle_events.in_order(event, record.offset) for event in events]
         for event in events:
             self.labels[event.type, event.label] += 1
             if event.type == DETECTED:

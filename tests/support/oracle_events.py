@@ -195,6 +195,11 @@ def _segment_fields(response: Response) -> dict[str, str]:
     return {f"segment_{name}": value for name, value in response.segments.items()}
 
 
+def in_order(event: OracleEvent, offset: int) -> OracleEvent:
+    """With what tells its place among the events of the other topics: the offset of the record that made it."""
+    return event._replace(headers={**event.headers, "ce_sequence": f"{offset:019d}"})
+
+
 def _event(
     source: str,
     event_type: str,

@@ -49,12 +49,13 @@ class Publisher:
             "comment": "x" * 400,
             **more,
         }
-        headers = cloud_event_headers(event_type, id_, "/nps", time.time_ns() // 1000, customer)
+        headers = dict(cloud_event_headers(event_type, id_, "/nps", time.time_ns() // 1000, customer, 0))
+        del headers["ce_sequence"]  # as an older release wrote them, to be taken in the order of time
         self._producer.produce(
             self._prefix + TOPIC_OF[event_type],
             json.dumps(data).encode(),
             customer.encode(),
-            headers=list(headers),
+            headers=list(headers.items()),
         )
         self._producer.poll(0)
         return id_

@@ -129,7 +129,7 @@ def test_each_event_is_delivered_signed_and_in_order(scene: Scene) -> None:
     assert scene.receiver.url(scene.path("crm")) not in process.log()
 
 
-def test_all_topics_are_read_in_the_order_of_time(scene: Scene) -> None:
+def test_topics_without_sequences_are_read_in_the_order_of_time(scene: Scene) -> None:
     kinds = (PASSIVE_DETECTED, FOLLOW_UP_OVERDUE, SCORE_CHANGED, PASSIVE_WITHDRAWN)
     assert set(kinds) == set(EVENT_TYPES)
     for number in range(12):

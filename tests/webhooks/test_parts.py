@@ -13,7 +13,14 @@ from aiokafka.structs import ConsumerRecord
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.events import EVENT_MODELS, EVENT_TYPES, PASSIVE_DETECTED, PASSIVE_WITHDRAWN, SCORE_CHANGED
+from schemas.events import (
+    EVENT_MODELS,
+    EVENT_TYPES,
+    FOLLOW_UP_OVERDUE,
+    PASSIVE_DETECTED,
+    PASSIVE_WITHDRAWN,
+    SCORE_CHANGED,
+)
 from schemas.webhooks import NoEvent, body, envelope
 from streams.webhooks.filters import Filter
 from streams.webhooks.lanes import Lanes
@@ -117,33 +124,67 @@ def test_a_secret_without_padding() -> None:
 # --- the order of several topics ---
 
 
-def record(topic: str, offset: int, time_ms: int, answered: str = "") -> ConsumerRecord:
-    headers = [("ce_time", answered.encode())] if answered else []
+def record(
+    topic: str, offset: int, time_ms: int, answered: str = "", sequence: int | None = None, kind: str = SCORE_CHANGED
+) -> ConsumerRecord:
+    headers = [("ce_time", answered.encode()), ("ce_type", kind.encode())]
+    if sequence is not None:
+        headers.append(("ce_sequence", b"%019d" % sequence))
     return ConsumerRecord(topic, 0, offset, time_ms, 1, b"k", b"{}", 0, 1, 2, headers)
 
 
 def taken(merge: Merge, at_end: Iterable[str]) -> list[tuple[str, int]]:
     ended = set(at_end)
     out = []
-    while (each := merge.take(ended.__contains__)) is not None:
+    while (each := merge.take(lambda topic, _: topic in ended)) is not None:
         out.append((each.topic, each.offset))
     return out
 
 
 def test_the_earliest_goes_first_and_none_before_all_are_known() -> None:
     merge = Merge(["a", "b", "c"])
-    merge.add("a", [record("a", 0, 10), record("a", 1, 30)])
+    merge.add("a", [record("a", 0, 10), record("a", 1, 30)], {})
     assert taken(merge, ["c"]) == [], "b may still bring an earlier one"
-    merge.add("b", [record("b", 0, 5), record("b", 1, 20)])
+    merge.add("b", [record("b", 0, 5), record("b", 1, 20)], {})
     assert taken(merge, ["c"]) == [("b", 0), ("a", 0), ("b", 1)]
     assert taken(merge, ["b", "c"]) == [("a", 1)]
 
 
+def test_it_is_known_when_the_broker_has_answered_since() -> None:
+    merge = Merge(["a", "b"])
+    merge.add("a", [record("a", 0, 10)], {"b": 1})
+    merge.add("a", [record("a", 1, 10)], {"b": 2})
+    last_answer = 1
+    assert merge.take(lambda topic, unheard: unheard[topic] != last_answer) is None
+    last_answer = 2
+    first = merge.take(lambda topic, unheard: unheard[topic] != last_answer)
+    assert first is not None
+    assert first.offset == 0
+    assert merge.take(lambda topic, unheard: unheard[topic] != last_answer) is None
+
+
 def test_what_was_written_at_once_goes_by_when_the_answer_was_given() -> None:
     merge = Merge(["a", "b"])
-    merge.add("a", [record("a", 0, 10, "2026-01-01T00:00:00.500000Z"), record("a", 1, 10, "2025-01-01T00:00:00Z")])
-    merge.add("b", [record("b", 0, 10, "2026-01-01T00:00:00Z")])
+    written = [record("a", 0, 10, "2026-01-01T00:00:00.500000Z"), record("a", 1, 10, "2025-01-01T00:00:00Z")]
+    merge.add("a", written, {})
+    merge.add("b", [record("b", 0, 10, "2026-01-01T00:00:00Z")], {})
     assert taken(merge, ["a", "b"]) == [("b", 0), ("a", 0), ("a", 1)], "but a topic keeps its own order"
+
+
+def test_what_was_decided_first_goes_first_whenever_it_was_written() -> None:
+    merge = Merge(["late", "changed", "detected"])
+    merge.add("late", [record("late", 0, 1, sequence=7, kind=FOLLOW_UP_OVERDUE)], {})
+    merge.add("changed", [record("changed", 0, 2, sequence=6), record("changed", 1, 2, sequence=8)], {})
+    merge.add("detected", [record("detected", 0, 3, sequence=5), record("detected", 1, 3, sequence=7)], {})
+    order = [("detected", 0), ("changed", 0), ("detected", 1), ("late", 0), ("changed", 1)]
+    assert taken(merge, ["late", "changed", "detected"]) == order, "overdue comes after the response that was read last"
+
+
+def test_an_input_that_was_made_anew_counts_from_0() -> None:
+    merge = Merge(["a", "b"])
+    merge.add("a", [record("a", 0, 1_000, sequence=900), record("a", 1, 200_000, sequence=3)], {})
+    merge.add("b", [record("b", 0, 200_001, sequence=2)], {})
+    assert taken(merge, ["a", "b"]) == [("a", 0), ("b", 0), ("a", 1)]
 
 
 # --- lanes ---
