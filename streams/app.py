@@ -139,6 +139,7 @@ def engine_config(
         commit_interval_ms=settings.commit_interval_ms,
         transaction_timeout_ms=settings.transaction_timeout_ms,
         session_timeout_ms=settings.session_timeout_ms,
+        compression_type=settings.compression_type,
         group_instance_id=instance_id if settings.static_membership else None,
     )
     return config if probe is None else dataclasses.replace(config, probe=probe)

@@ -112,6 +112,9 @@ class _WorkerSettings(BaseSettings):
         10.0, "Time between publications of changed score rows", "s", ge=0.1, le=86_400, allow_inf_nan=False
     )
     event_source: str = _setting("/nps", "`ce_source` of every event, a URI reference")
+    compression_type: Literal["none", "gzip", "snappy", "lz4", "zstd"] = _setting(
+        "none", "How events and dead letters are compressed; the clients of all who read them must know it"
+    )
     session_timeout_ms: int = _setting(
         10_000, "How long a worker may be silent before its partitions go to others", "ms", ge=1_000, le=1_800_000
     )

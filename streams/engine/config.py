@@ -36,6 +36,8 @@ class EngineConfig:
     commit_interval_ms: int
     transaction_timeout_ms: int
     session_timeout_ms: int
+    compression_type: str = "none"
+    """Of events and dead letters, as Kafka's producers name it."""
     group_instance_id: str | None = None
     """Of a static member of the group: one that stops keeps its partitions until its session has passed."""
     now_us: Callable[[], int] = field(default=_wall_clock)

@@ -234,7 +234,12 @@ class Partition:
             await self._let_go()
         began = time.monotonic()
         self._transactor = Transactor(
-            config.kafka, config.group_id, self.known.responses, config.transaction_timeout_ms, config.probe
+            config.kafka,
+            config.group_id,
+            self.known.responses,
+            config.transaction_timeout_ms,
+            config.probe,
+            config.compression_type,
         )
         await self._transactor.start()
         if self._store is None:

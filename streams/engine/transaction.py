@@ -81,6 +81,7 @@ class Transactor:
         source: TopicPartition,
         timeout_ms: int,
         probe: Callable[[str], None],
+        compression_type: str = "none",
     ) -> None:
         self._group_id = group_id
         self._source = source
@@ -92,6 +93,7 @@ class Transactor:
             transaction_timeout_ms=timeout_ms,
             max_batch_size=BATCH_BYTES_MAX,
             linger_ms=0,
+            compression_type=None if compression_type == "none" else compression_type,
             retry_backoff_ms=RETRY_MS,
         )
         make_patient(self._producer.client)
@@ -158,14 +160,14 @@ class Transactor:
         return ended.exception() if ended is not None and ended.done() and not ended.cancelled() else None
 
     async def _batches_of(self, rows: Rows) -> list[BatchBuilder]:
-        """Pack changelog rows; a null value deletes its key."""
+        """Pack changelog rows, compressed, since nobody else reads them; a null value deletes its key."""
         batches: list[BatchBuilder] = []
         append = None
         for count, (key, value) in enumerate(rows):
             if count % APPENDS_BETWEEN_YIELDS == APPENDS_BETWEEN_YIELDS - 1:
                 await asyncio.sleep(0)
             if append is None or append(timestamp=None, key=key, value=value) is None:
-                batches.append(self._producer.create_batch())
+                batches.append(self._compressed_batch(DefaultRecordBatch.CODEC_SNAPPY))
                 append = batches[-1].append
                 append(timestamp=None, key=key, value=value)
         return batches
@@ -178,7 +180,9 @@ class Transactor:
                 await asyncio.sleep(0)
             large = record.size_bytes > COMPRESS_ABOVE_BYTES
             if append is None or large or self._append(append, record) is None:
-                batches.append(self._compressed_batch() if large else self._producer.create_batch())
+                batches.append(
+                    self._compressed_batch(DefaultRecordBatch.CODEC_ZSTD) if large else self._producer.create_batch()
+                )
                 append = batches[-1].append
                 self._append(append, record)
                 if large:
@@ -190,8 +194,8 @@ class Transactor:
         return append(timestamp=None, key=record.key, value=record.value, headers=list(record.headers))
 
     @staticmethod
-    def _compressed_batch() -> BatchBuilder:
-        return BatchBuilder(BATCH_BYTES_MAX, DefaultRecordBatch.CODEC_ZSTD, is_transactional=1)
+    def _compressed_batch(codec: int) -> BatchBuilder:
+        return BatchBuilder(BATCH_BYTES_MAX, codec, is_transactional=1)
 
     async def close(self) -> None:
         """Let go at once; an open transaction is left for the next holder to end."""

@@ -28,10 +28,15 @@ class Stand:
         self.topics = Topics(prefix)
         self.transactors: list[Transactor] = []
 
-    async def transactor(self, timeout_ms: int = 10_000) -> Transactor:
+    async def transactor(self, timeout_ms: int = 10_000, compression_type: str = "none") -> Transactor:
         source = TopicPartition(self.topics.responses, 0)
         transactor = Transactor(
-            {"bootstrap_servers": self.bootstrap_servers}, self.topics.prefix, source, timeout_ms, lambda _: None
+            {"bootstrap_servers": self.bootstrap_servers},
+            self.topics.prefix,
+            source,
+            timeout_ms,
+            lambda _: None,
+            compression_type,
         )
         self.transactors.append(transactor)
         await transactor.start()
@@ -70,6 +75,27 @@ async def standing(broker: Broker, unique_prefix: str) -> Stand:
     await ensure_topics(admin, stand.topics, 1, 1, create=True)
     await admin.close()
     return stand
+
+
+CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
+
+
+def codec_of(broker: Broker, topic: str) -> int:
+    """Of the first batch in the topic's partition 0, as it lies on the broker's disk."""
+    (segment,) = (broker.data_dir / "log" / f"{topic}-0").glob("*.log")
+    attributes = segment.read_bytes()[21:23]
+    return int.from_bytes(attributes, "big") & 7
+
+
+@pytest.mark.parametrize("compression_type", CODECS)
+async def test_events_are_compressed_as_told_and_changelogs_always(
+    stand: Stand, broker: Broker, compression_type: str
+) -> None:
+    transactor = await stand.transactor(compression_type=compression_type)
+    await stand.commit(transactor, 1)
+    assert all(values == [b"1"] for values in stand.seen().values())
+    assert codec_of(broker, stand.topics.passive_detected) == CODECS[compression_type]
+    assert codec_of(broker, stand.topics.journeys) == codec_of(broker, stand.topics.segment_counts) == CODECS["snappy"]
 
 
 @pytest.fixture
