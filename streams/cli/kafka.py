@@ -178,9 +178,12 @@ def existing_topic(existing: dict[str, Topic], name: str) -> Topic:
 
 
 async def read_between(
-    client: AIOKafkaConsumer, starts: dict[TopicPartition, int], ends: dict[TopicPartition, int]
+    client: AIOKafkaConsumer,
+    starts: dict[TopicPartition, int],
+    ends: dict[TopicPartition, int],
+    max_records: int | None = None,
 ) -> AsyncIterator[list[ConsumerRecord]]:
-    """Batches of the records from each partition's start up to its end offset, exclusive.
+    """Batches of the records from each partition's start up to its end offset, exclusive; of at most so many records.
 
     The partitions must be assigned. Offsets that transactions use for their own marks count too, so a batch may be
     the last although its newest record is not at the end.
@@ -193,7 +196,7 @@ async def read_between(
         client.seek(partition, starts[partition])
     last_progress = time.monotonic()
     while todo:
-        batches = await client.getmany(*todo, timeout_ms=POLL_MS)
+        batches = await client.getmany(*todo, timeout_ms=POLL_MS, max_records=max_records)
         records = [record for tp, batch in batches.items() for record in batch if record.offset < ends[tp]]
         if records:
             yield records

@@ -120,7 +120,8 @@ def replay(
     """Send the dead letters of an endpoint to it again, each once.
 
     Where a replay ended, the next begins; the consumer group <group>-webhooks-<endpoint>.replay keeps the place. What
-    the endpoint refuses again becomes a new dead letter. If it does not answer, the replay stops there.
+    the endpoint refuses again becomes a new dead letter, and the exit code is 1. If it does not answer, the replay
+    stops there (1, too), and what it took before is not sent again.
     """
     import asyncio
 
@@ -137,6 +138,8 @@ def replay(
         say(f"{plural(result.delivered, 'dead letter')} delivered{refused}")
     if result.stopped:
         raise Failure(f"the replay stopped: {result.stopped}; start it again when {endpoint} answers")
+    if result.refused:
+        raise typer.Exit(1)
 
 
 def _endpoints() -> list[Endpoint]:

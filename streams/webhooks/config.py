@@ -20,10 +20,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError, ValidationInfo
+from pydantic_core import ErrorDetails, PydanticCustomError
 from yarl import URL
 
 from schemas.events import EVENT_MODELS
@@ -39,8 +39,6 @@ MAX_SECRETS: Final = 2
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")
 
 Start = Literal["now", "beginning"]
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 class ConfigError(Exception):
@@ -75,21 +73,6 @@ class Endpoint:
     def host(self) -> str:
         """All of the address that may be shown."""
         return self.url.host or ""
-
-
-class _Endpoint(BaseModel):
-    """As the file has it."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    url: str
-    secrets: list[str] = Field(min_length=1, max_length=MAX_SECRETS)
-    types: list[str] | None = Field(default=None, min_length=1)
-    surveys: list[SurveyId] | None = Field(default=None, min_length=1)
-    segments: dict[SegmentName, list[SegmentValue]] = {}
-    start: Start = "now"
-    ca_file: str | None = None
-    concurrency: int | None = Field(default=None, ge=1, le=256)
 
 
 def read_endpoints(settings: Settings) -> list[Endpoint]:
@@ -146,38 +129,24 @@ class _Reader:
 
     def read(self, name: str, table: Any, problems: list[str]) -> Endpoint | None:
         """Return the endpoint; None, with a problem or more, where it is none."""
-
-        def tried(where: str, make: Callable[[T], R], given: T) -> R | None:
-            try:
-                return make(given)
-            except ValueError as error:
-                problems.append(f"endpoints.{name}.{where} {error}")
-                return None
-
         try:
-            given = _Endpoint.model_validate(table)
+            given = _Endpoint.model_validate(table, context=self)
         except ValidationError as error:
             problems += [f"endpoints.{name}{_sentence(each)}" for each in error.errors()]
             return None
-        url = tried("url", self._url, given.url)
-        secrets = [tried(f"secrets[{place}]", self._secret, text) for place, text in enumerate(given.secrets)]
-        for place, text in enumerate(given.types or ()):
-            tried(f"types[{place}]", _check_type, text)
-        tls = tried("ca_file", self._tls, given.ca_file)
-        if url is None or tls is None:
-            return None
         return Endpoint(
             name=name,
-            url=url,
-            secrets=tuple(secret for secret in secrets if secret is not None),
+            url=given.url,
+            secrets=tuple(given.secrets),
             filter=Filter.of(given.types, given.surveys, given.segments),
             start=given.start,
-            private_allowed=url.host in self._private_hosts,
-            tls=tls,
+            private_allowed=given.url.host in self._private_hosts,
+            tls=given.ca_file,
             concurrency=given.concurrency,
         )
 
-    def _url(self, text: str) -> URL:
+    def url(self, text: str) -> URL:
+        """An address, or what names one."""
         if text.startswith(("env:", "file:")):
             text = self._referred(text)
         try:
@@ -197,7 +166,8 @@ class _Reader:
                 raise ValueError(f"must not be a private or link-local address ({named})")
         return url
 
-    def _secret(self, text: str) -> Secret:
+    def secret(self, text: str) -> Secret:
+        """What `text` names."""
         return Secret(self._referred(text))
 
     def _referred(self, text: str) -> str:
@@ -218,9 +188,10 @@ class _Reader:
                 raise ValueError(f"names the file {where}, which is not text in UTF-8") from None
         raise ValueError("must say where it is: env:NAME or file:PATH")
 
-    def _tls(self, ca_file: str | None) -> ssl.SSLContext:
+    def tls(self, ca_file: str) -> ssl.SSLContext:
+        """Trust whom a file names."""
         try:
-            return _system_tls() if ca_file is None else ssl.create_default_context(cafile=self._folder / ca_file)
+            return ssl.create_default_context(cafile=self._folder / ca_file)
         except OSError as error:  # ssl.SSLError is one
             reason = getattr(error, "reason", None) or error.strerror
             raise ValueError(f"cannot be used: {reason}") from None
@@ -239,9 +210,39 @@ def _is_refused_address(host: str) -> bool:
         return False  # a name: looked at when it is connected to
 
 
-def _check_type(text: str) -> None:
+def _made(make: Callable[[_Reader, str], object]) -> PlainValidator:
+    """A field that is text in the file and made into something. A part of the validation, so that what is wrong here is
+    named together with all else that is wrong.
+    """
+
+    def validate(value: object, info: ValidationInfo) -> object:
+        if not isinstance(value, str):
+            raise PydanticCustomError("no_text", "no text")
+        reader: _Reader = info.context  # type: ignore[assignment]
+        return make(reader, value)
+
+    return PlainValidator(validate)
+
+
+def _known_type(text: str) -> str:
     if text not in EVENT_MODELS:
         raise ValueError(f"is no type of event{nearest(text, EVENT_MODELS)}")
+    return text
+
+
+class _Endpoint(BaseModel):
+    """As the file has it."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    url: Annotated[URL, _made(_Reader.url)]
+    secrets: list[Annotated[Secret, _made(_Reader.secret)]] = Field(min_length=1, max_length=MAX_SECRETS)
+    types: list[Annotated[str, AfterValidator(_known_type)]] | None = Field(default=None, min_length=1)
+    surveys: list[SurveyId] | None = Field(default=None, min_length=1)
+    segments: dict[SegmentName, list[SegmentValue]] = {}
+    start: Start = "now"
+    ca_file: Annotated[ssl.SSLContext, _made(_Reader.tls)] = Field(default_factory=_system_tls)
+    concurrency: int | None = Field(default=None, ge=1, le=256)
 
 
 _RULES: Final = {
@@ -268,4 +269,6 @@ def _sentence(error: ErrorDetails) -> str:
     place = "".join(
         f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"][1:] if part != "[key]"
     )
+    if error["type"] == "value_error":  # a sentence of ours
+        return f".{field}{place} {error['ctx']['error']}"
     return f".{field}{place}: {field} {_RULES[field]}"

@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 NOT_AN_EVENT = "not_an_event"
 SAY_EVERY_S = 60.0
+"""How often a line of one kind may be said of an endpoint."""
 
 
 class Event(NamedTuple):
@@ -42,6 +43,25 @@ class KeepsDeadLetters(Protocol):
         """Return once it is kept."""
 
 
+class _RareLine:
+    """A line of the log for what may happen thousands of times, of one endpoint and one kind: none hides another."""
+
+    def __init__(self, level: int) -> None:
+        self._level = level
+        self._said_at_s = float("-inf")
+        self._left_out = 0
+
+    def say(self, line: str) -> None:
+        now_s = time.monotonic()
+        if now_s - self._said_at_s < SAY_EVERY_S:
+            self._left_out += 1
+            return
+        more = f" (and {self._left_out} more since the last such line)" if self._left_out else ""
+        logger.log(self._level, "%s%s", line, more)
+        self._said_at_s = now_s
+        self._left_out = 0
+
+
 class Delivery:
     """To one endpoint, which is asked for no more than it can take: so many requests at once, none while it wants a
     rest, none at all once it is gone.
@@ -63,7 +83,8 @@ class Delivery:
         self._metrics = metrics
         self._slots = asyncio.Semaphore(concurrency)
         self._rest_until_s = float("-inf")
-        self._said_at_s = float("-inf")
+        self._says_retried = _RareLine(logging.WARNING)
+        self._says_dead_lettered = _RareLine(logging.ERROR)
         self._under_way = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -98,8 +119,7 @@ class Delivery:
                 return
             failures += 1
             self._metrics.ended("retried")
-            if self._may_say():
-                logger.warning("%s: deliveries fail and are tried again: %s", self._endpoint, outcome.message)
+            self._says_retried.say(f"{self._endpoint}: deliveries fail and are tried again: {outcome.message}")
             if outcome.retry_after_s is not None:
                 self._rest_until_s = max(self._rest_until_s, now_s + outcome.retry_after_s)
             await asyncio.sleep(min(self._retries.wait_s(failures), give_up_at_s - now_s))
@@ -142,15 +162,8 @@ class Delivery:
     async def _give_up(self, event: Event, cause: str, message: str) -> None:
         await self._dead_letters.keep(event.record, self._endpoint, cause, message)
         self._metrics.ended("dead_lettered")
-        if self._may_say():
-            logger.error(
-                "%s: events are dead-lettered, such as %s-%d @ %d: %s",
-                self._endpoint,
-                event.record.topic,
-                event.record.partition,
-                event.record.offset,
-                message,
-            )
+        where = f"{event.record.topic}-{event.record.partition} @ {event.record.offset}"
+        self._says_dead_lettered.say(f"{self._endpoint}: events are dead-lettered, such as {where}: {message}")
 
     def _disable(self) -> None:
         self._metrics.ended("gone")
@@ -161,11 +174,3 @@ class Delivery:
                 "Correct it or take it out of the file, and start nps webhooks again",
                 self._endpoint,
             )
-
-    def _may_say(self) -> bool:
-        """Whether it is time for another line: an endpoint that is down fails thousands of times."""
-        now_s = time.monotonic()
-        if now_s - self._said_at_s < SAY_EVERY_S:
-            return False
-        self._said_at_s = now_s
-        return True

@@ -1,4 +1,7 @@
-"""Which events an endpoint wants: by type, survey and segments; all that are given must hold."""
+"""Which events an endpoint wants: by type, survey and segments; all that are given must hold.
+
+Why the end of a case is let through where its segments do not say: docs/decisions/0157.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from schemas.events import EVENT_MODELS
+from schemas.events import EVENT_MODELS, SCORE_CHANGED
 
 HAVE_SEGMENTS: Final = frozenset(
     name for name, model in EVENT_MODELS.items() if model.model_config.get("extra") == "allow"
@@ -47,4 +50,6 @@ class Filter(NamedTuple):
             return True
         if self.surveys is not None and fields.get("survey_id") not in self.surveys:
             return False
-        return all(fields.get(name) in values for name, values in segments)
+        return all(
+            fields[name] in values if name in fields else event_type == SCORE_CHANGED for name, values in segments
+        )

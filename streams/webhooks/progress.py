@@ -84,6 +84,20 @@ class Progress:
         return Commit(lowest, msgspec.json.encode(_Note(seen, distances)).decode() if self._open else "")
 
 
+def resume(committed: Commit, end: int) -> tuple[Progress, str]:
+    """Go on behind a group's commit; `end` is the partition's.
+
+    A note that cannot be right is not obeyed, so that nothing is passed over: what is wrong with it is returned, too.
+    """
+    try:
+        progress = Progress(committed)
+        if progress.next > end:
+            raise ValueError("the note of a committed offset says more than there is")
+    except ValueError as error:
+        return Progress(committed._replace(note="")), str(error)
+    return progress, ""
+
+
 def _read(committed: Commit) -> tuple[int, list[int]]:
     """Return the first offset that was never seen, and those before it that are open."""
     if not committed.note:

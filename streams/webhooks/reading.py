@@ -27,7 +27,7 @@ from streams.webhooks.delivery import Delivery, Event
 from streams.webhooks.lanes import Lanes
 from streams.webhooks.merging import Merge, Unheard
 from streams.webhooks.metrics import EndpointState
-from streams.webhooks.progress import Commit, Progress
+from streams.webhooks.progress import Commit, Progress, resume
 
 logger = logging.getLogger(__name__)
 
@@ -170,8 +170,12 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]
                 logger.error("%s: %s was made anew: reading it from its beginning", self._endpoint.name, tp.topic)
                 first = beginnings[tp]
             else:
-                self._progress[tp] = self._resumed(tp, Commit(found.offset, found.metadata or ""), ends[tp])
                 self._committed[tp] = Commit(found.offset, found.metadata or "")
+                self._progress[tp], problem = resume(self._committed[tp], ends[tp])
+                if problem:
+                    logger.warning(
+                        "%s: %s-%d: %s: what follows may be sent again", self.name, tp.topic, tp.partition, problem
+                    )
                 continue
             self._consumer.seek(tp, first)
             self._progress[tp] = Progress(Commit(first, ""))
@@ -179,17 +183,6 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]
             self._merges.setdefault(tp.partition, Merge(t.topic for t in assigned if t.partition == tp.partition))
         # Also where nothing was read yet: a new endpoint begins here, whatever happens before its first event.
         await self._commit()
-
-    def _resumed(self, tp: TopicPartition, committed: Commit, end: int) -> Progress:
-        """Go on behind a commit; a note that cannot be right is not obeyed, so that nothing is passed over."""
-        try:
-            progress = Progress(committed)
-            if progress.next > end:
-                raise ValueError("the note of a committed offset says more than there is")
-        except ValueError as error:
-            logger.warning("%s: %s-%d: %s: what follows may be sent again", self.name, tp.topic, tp.partition, error)
-            return Progress(committed._replace(note=""))
-        return progress
 
     async def _let_go(self, grace_s: float) -> None:
         await self._delivery.close(grace_s)

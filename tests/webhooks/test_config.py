@@ -144,6 +144,44 @@ def test_all_faults_are_named_at_once(tmp_path: Path) -> None:
     ]
 
 
+def test_a_field_that_is_wrong_or_unknown_hides_no_other_fault(tmp_path: Path) -> None:
+    text = """
+    [endpoints.a]
+    url = "ftp://x.example/"
+    secrets = ["env:NOBODY", "env:NEW"]
+    types = ["foo", "nps.score-changed.v1"]
+    surveys = [1]
+    segments = { country = "NO" }
+    start = "later"
+    ca_file = "nothing"
+    concurency = 1
+    [endpoints.b]
+    url = 1
+    secrets = ["env:NOBODY", 1]
+    types = ["foo", 1]
+    [endpoints.c]
+    types = ["foo"]
+    """
+    assert {problem.split()[0].rstrip(":") for problem in problems(tmp_path, text)} == {
+        "endpoints.a.url",
+        "endpoints.a.secrets[0]",
+        "endpoints.a.types[0]",
+        "endpoints.a.surveys[0]",
+        "endpoints.a.segments.country",
+        "endpoints.a.start",
+        "endpoints.a.ca_file",
+        "endpoints.a.concurency",
+        "endpoints.b.url",
+        "endpoints.b.secrets[0]",
+        "endpoints.b.secrets[1]",
+        "endpoints.b.types[0]",
+        "endpoints.b.types[1]",
+        "endpoints.c.url",
+        "endpoints.c.secrets",
+        "endpoints.c.types[0]",
+    }
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -11,6 +11,7 @@ from aiokafka.structs import ConsumerRecord
 from prometheus_client import CollectorRegistry
 
 from schemas.webhooks import Envelope
+from streams.webhooks import delivery
 from streams.webhooks.delivery import NOT_AN_EVENT, Delivery, Event
 from streams.webhooks.metrics import Metrics
 from streams.webhooks.retries import Retries
@@ -173,6 +174,24 @@ async def test_an_endpoint_that_is_gone_is_asked_once(caplog: pytest.LogCaptureF
     assert said.startswith("crm: the endpoint answered 410 (gone) and is disabled")
     for task in (*tasks, late):
         task.cancel()
+
+
+async def test_each_kind_of_failure_has_its_line_of_log_and_the_next_tells_of_those_left_out(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "SAY_EVERY_S", 0.3)
+    refused = read_status(400, None, 0)
+    scene = Scene(FAILED, DELIVERED, refused, refused, FAILED, DELIVERED, refused)
+    for number in range(5):
+        if number == 4:
+            await asyncio.sleep(0.35)
+        await scene.deliver(number)
+    dead = "ERROR crm: events are dead-lettered, such as events-0 @ {}: the endpoint answered 400"
+    assert [f"{line.levelname} {line.getMessage()}" for line in caplog.records] == [
+        "WARNING crm: deliveries fail and are tried again: the endpoint answered 503",
+        dead.format(1),
+        dead.format(4) + " (and 1 more since the last such line)",
+    ]
 
 
 async def test_closing_waits_for_what_is_under_way_and_begins_nothing() -> None:

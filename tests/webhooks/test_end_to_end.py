@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -16,82 +13,16 @@ from standardwebhooks import Webhook
 
 from schemas.events import EVENT_TYPES, FOLLOW_UP_OVERDUE, PASSIVE_DETECTED, PASSIVE_WITHDRAWN, SCORE_CHANGED
 from schemas.topics import Topics
-from streams.broker import Broker, free_port
+from streams.broker import free_port
 from tests.security.commands import nps
-from tests.support.kafka_reading import committed_offsets, end_offsets, read_records
-from tests.webhooks.events import Publisher, WebhooksProcess, create_topics, environment, write_config
-from tests.webhooks.receiver import OTHER_SECRET, SECRET, Answer, Receiver, Request, always, first, receiving
+from tests.support.kafka_reading import end_offsets
+from tests.webhooks.events import WebhooksProcess
+from tests.webhooks.receiver import OTHER_SECRET, SECRET, Answer, Request, always, first
+from tests.webhooks.scene import Scene, numbers, until
 
 pytestmark = pytest.mark.kafka
 
 CUSTOMERS = [f"c{number}" for number in range(8)]
-
-
-@pytest.fixture(scope="module")
-def receiver() -> Iterator[Receiver]:
-    with receiving() as running:
-        yield running
-
-
-@dataclass
-class Scene:
-    """A set of topics, a receiver, and the process between them."""
-
-    broker: Broker
-    prefix: str
-    receiver: Receiver
-    folder: Path
-    publisher: Publisher
-
-    def path(self, name: str) -> str:
-        """Where an endpoint listens: a test's own place at the shared receiver."""
-        return f"/{self.prefix}{name}"
-
-    def settings(self, *names: str, more: str = "", **settings: str) -> dict[str, str]:
-        config = write_config(self.folder, {name: self.receiver.url(self.path(name)) for name in names}, more)
-        return environment(self.broker.bootstrap_servers, self.prefix, free_port(), config, **settings)
-
-    def process(self, *names: str, more: str = "", **settings: str) -> WebhooksProcess:
-        return WebhooksProcess(self.settings(*names, more=more, **settings), self.folder / "webhooks.log")
-
-    def dead_letters(self) -> list[dict[str, str]]:
-        """Headers of all dead letters, the last of a name."""
-        records = read_records(self.broker.bootstrap_servers, Topics(self.prefix).webhook_dead_letter)
-        return [{name: value.decode() for name, value in record.headers if value is not None} for record in records]
-
-    def lag(self, endpoint: str) -> int:
-        """Events that are not committed for an endpoint."""
-        lag = 0
-        for topic in Topics(self.prefix).events:
-            ends = end_offsets(self.broker.bootstrap_servers, topic)
-            group = f"{self.prefix.rstrip('.')}-webhooks-{endpoint}"
-            at = committed_offsets(self.broker.bootstrap_servers, group, topic)
-            lag += sum(end - (at[partition] or 0) for partition, end in ends.items())
-        return lag
-
-
-@pytest.fixture
-def scene(broker: Broker, unique_prefix: str, receiver: Receiver, tmp_path: Path) -> Scene:
-    create_topics(broker.bootstrap_servers, unique_prefix)
-    return Scene(broker, unique_prefix, receiver, tmp_path, Publisher(broker.bootstrap_servers, unique_prefix))
-
-
-def until(holds: Callable[[], bool], timeout_s: float = 30.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def numbers(taken: list[Request]) -> dict[str, list[int]]:
-    """Customer → the numbers of the events, in the order in which they were taken, each the first time."""
-    seen: set[str] = set()
-    found: dict[str, list[int]] = defaultdict(list)
-    for request in taken:
-        if request.id not in seen:
-            seen.add(request.id)
-            found[request.data["customer_id"]].append(request.data["number"])
-    return dict(found)
 
 
 def test_each_event_is_delivered_signed_and_in_order(scene: Scene) -> None:
@@ -345,41 +276,6 @@ def test_stopped_while_an_endpoint_is_slow(scene: Scene) -> None:
         assert process.sigterm(10) == 0
         assert time.monotonic() - began < 9
         assert "requests were under way and are broken off" in process.log()
-
-
-def test_dead_letters_are_replayed_to_their_endpoint(scene: Scene) -> None:
-    for name in ("crm", "other"):
-        scene.receiver.scripts[scene.path(name)] = always(Answer(404))
-    settings = scene.settings("crm", "other")
-    with WebhooksProcess(settings, scene.folder / "webhooks.log") as process:
-        ids = scene.publisher.send_all(CUSTOMERS, 3)
-        until(lambda: process.status("/readyz") == 200 and process.delivered("other", "dead_lettered") == len(ids))
-        until(lambda: process.delivered("crm", "dead_lettered") == len(ids))
-    asked = len(scene.receiver.came(scene.path("other")))
-
-    scene.receiver.scripts[scene.path("crm")] = always(Answer(503))
-    stopped = nps(settings, "webhooks", "replay", "crm")
-    assert stopped.returncode == 1
-    assert "the replay stopped: the endpoint answered 503; start it again when crm answers" in stopped.stderr
-
-    def picky(request: Request, before: int) -> Answer:
-        return Answer(404 if request.data["customer_id"] == "c0" else 200)
-
-    scene.receiver.scripts[scene.path("crm")] = picky
-    before = len(scene.receiver.came(scene.path("crm")))
-    done = nps(settings, "webhooks", "replay", "crm", "--json")
-    assert json.loads(done.stdout) == {"found": len(ids), "delivered": len(ids) - 3, "refused": 3}, done.stderr
-    late = scene.receiver.came(scene.path("crm"))[before:]
-    assert numbers(late) == {customer: [0, 1, 2] for customer in CUSTOMERS}
-    for request in late:
-        Webhook(SECRET).verify(request.body, request.headers)
-
-    dry = nps(settings, "webhooks", "replay", "crm", "--dry-run", "--json")
-    assert json.loads(dry.stdout) == {"found": 3, "delivered": 0, "refused": 0}, "only those that were refused again"
-    assert len(scene.receiver.came(scene.path("other"))) == asked
-    origins = [(letter["ce_id"], letter["__connect.errors.topic"]) for letter in scene.dead_letters()]
-    assert len(origins) == 2 * len(ids) + 3
-    assert {topic for _, topic in origins} == {Topics(scene.prefix).passive_detected}, "where the event is, every time"
 
 
 def test_filters_let_through_what_is_wanted_and_what_is_no_event_is_a_dead_letter(scene: Scene) -> None:

@@ -48,7 +48,16 @@ def data(**fields: Any) -> bytes:
         (Filter.of(None, ["a"], {}), SCORE_CHANGED, {"survey_id": "b"}, False),
         (Filter.of(None, None, {"country": ["NO"]}), SCORE_CHANGED, {"segment_country": "NO"}, True),
         (Filter.of(None, None, {"country": ["NO"]}), SCORE_CHANGED, {"segment_country": "SE"}, False),
-        (Filter.of(None, None, {"country": ["NO"]}), SCORE_CHANGED, {}, False),
+        # Without a country nobody can tell: whoever got the detection may have to close its task.
+        (Filter.of(None, None, {"country": ["NO"]}), SCORE_CHANGED, {}, True),
+        (Filter.of(None, None, {"country": ["NO"]}), PASSIVE_DETECTED, {}, False),
+        (Filter.of(None, None, {"country": ["NO"]}), FOLLOW_UP_OVERDUE, {}, False),
+        (
+            Filter.of(None, None, {"country": ["NO"], "plan": ["pro"]}),
+            SCORE_CHANGED,
+            {"segment_plan": "pro"},
+            True,
+        ),
         (
             Filter.of(None, None, {"country": ["NO"], "plan": ["pro"]}),
             SCORE_CHANGED,

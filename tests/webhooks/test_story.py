@@ -49,7 +49,8 @@ def test_a_seven_is_found_contacted_and_converted(broker: Broker, unique: str, t
             assert answer.status == 202
 
     now = datetime.now(UTC)
-    answer = {"customer_id": "c-1", "survey_id": "relationship", "segments": {"country": "NO"}}
+    answer = {"customer_id": "c-1", "survey_id": "relationship"}
+    first = {**answer, "response_id": "r-1", "score": 7, "segments": {"country": "NO"}}
     with receiving() as receiver, worker:
         worker.wait_ready()
         config = write_config(tmp_path, {"crm": receiver.url()}, 'segments = { country = ["NO"] }')
@@ -58,7 +59,7 @@ def test_a_seven_is_found_contacted_and_converted(broker: Broker, unique: str, t
             intake.wait_ready()
             webhooks.wait_ready()
             earlier = (now - timedelta(days=2)).isoformat()
-            post("/v1/responses", {**answer, "response_id": "r-1", "score": 7, "responded_at": earlier})
+            post("/v1/responses", {**first, "responded_at": earlier})
             (detected,) = receiver.wait_for(1)
             parsed = Webhook(SECRET).verify(detected.body, detected.headers)
             assert (parsed["type"], parsed["data"]["score"]) == (PASSIVE_DETECTED, 7)
@@ -80,6 +81,7 @@ def test_a_seven_is_found_contacted_and_converted(broker: Broker, unique: str, t
                 assert time.monotonic() < deadline, worker.last_words()
                 time.sleep(0.1)
 
+            # It names no country, and whoever heard of the detection hears of its end.
             post("/v1/responses", {**answer, "response_id": "r-2", "score": 9, "responded_at": now.isoformat()})
             converted = receiver.wait_for(2)[1]
             changed = Webhook(SECRET).verify(converted.body, converted.headers)
