@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -17,17 +16,11 @@ from tests.support.corpus import Produced
 from tests.support.oracle_reading import partition_of
 from tests.support.stage import PARTITIONS, Stage, stage_for
 from tests.webhooks.events import WebhooksProcess, environment, write_config
-from tests.webhooks.receiver import Receiver, receiving
+from tests.webhooks.receiver import Receiver
 
 CUSTOMERS = 400
 STORY = [PASSIVE_DETECTED, SCORE_CHANGED, PASSIVE_DETECTED, FOLLOW_UP_OVERDUE]
 """A 7, a 9, an 8; and all of it so long ago that the second case is overdue when it opens."""
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with receiving() as receiver:
-        yield receiver
 
 
 @pytest.fixture

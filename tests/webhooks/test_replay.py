@@ -37,7 +37,7 @@ def write_dead_letters(scene: Scene, customers: int, each: int = 1) -> None:
     for number in range(each):
         for customer in (f"c{place}" for place in range(customers)):
             why = dead_letter_headers("crm", "http_400", "it answered 400", topics.passive_detected, 0, number)
-            event = cloud_event_headers(PASSIVE_DETECTED, f"{customer}-{number}", "/nps", 0, customer)
+            event = cloud_event_headers(PASSIVE_DETECTED, f"{customer}-{number}", "/nps", 0, customer, 0)
             data = json.dumps({"customer_id": customer, "number": number})
             producer.produce(topics.webhook_dead_letter, data, customer, headers=[*event, *why])
     assert producer.flush(30) == 0
