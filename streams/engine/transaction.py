@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 from aiokafka import AIOKafkaProducer
@@ -29,6 +29,16 @@ BATCH_BYTES_MAX = 900 << 10
 COMPRESS_ABOVE_BYTES = 256 << 10
 """A dead letter above it travels compressed: it came in within the broker's limit, perhaps compressed too, and leaves
 longer by its headers. (A journey may be larger, 32 answers with long comments are some 600 kB; its topic takes it.)"""
+CODECS: Final = {
+    "none": 0,
+    "gzip": DefaultRecordBatch.CODEC_GZIP,
+    "snappy": DefaultRecordBatch.CODEC_SNAPPY,
+    "lz4": DefaultRecordBatch.CODEC_LZ4,
+    "zstd": DefaultRecordBatch.CODEC_ZSTD,
+}
+"""By the name that Kafka's producers give them."""
+CHANGELOG_CODEC = CODECS["snappy"]
+"""What only we read is compressed always (docs/decisions/0078)."""
 APPENDS_BETWEEN_YIELDS = 1_000
 """Records encoded into batches before other tasks get their turn (1 to 3 ms)."""
 CLOSE_TIMEOUT_S = 2.0
@@ -87,13 +97,12 @@ class Transactor:
         self._source = source
         self._timeout_s = timeout_ms / 1000
         self._probe = probe
+        self._codec = CODECS[compression_type]
         self._producer = AIOKafkaProducer(
             **kafka,
             transactional_id=f"{group_id}-{source.topic}-{source.partition}",
             transaction_timeout_ms=timeout_ms,
-            max_batch_size=BATCH_BYTES_MAX,
             linger_ms=0,
-            compression_type=None if compression_type == "none" else compression_type,
             retry_backoff_ms=RETRY_MS,
         )
         make_patient(self._producer.client)
@@ -167,7 +176,7 @@ class Transactor:
             if count % APPENDS_BETWEEN_YIELDS == APPENDS_BETWEEN_YIELDS - 1:
                 await asyncio.sleep(0)
             if append is None or append(timestamp=None, key=key, value=value) is None:
-                batches.append(self._compressed_batch(DefaultRecordBatch.CODEC_SNAPPY))
+                batches.append(_batch(CHANGELOG_CODEC))
                 append = batches[-1].append
                 append(timestamp=None, key=key, value=value)
         return batches
@@ -180,9 +189,7 @@ class Transactor:
                 await asyncio.sleep(0)
             large = record.size_bytes > COMPRESS_ABOVE_BYTES
             if append is None or large or self._append(append, record) is None:
-                batches.append(
-                    self._compressed_batch(DefaultRecordBatch.CODEC_ZSTD) if large else self._producer.create_batch()
-                )
+                batches.append(_batch(CODECS["zstd"] if large else self._codec))
                 append = batches[-1].append
                 self._append(append, record)
                 if large:
@@ -192,10 +199,6 @@ class Transactor:
     @staticmethod
     def _append(append: Callable[..., object], record: Produced) -> object:
         return append(timestamp=None, key=record.key, value=record.value, headers=list(record.headers))
-
-    @staticmethod
-    def _compressed_batch(codec: int) -> BatchBuilder:
-        return BatchBuilder(BATCH_BYTES_MAX, codec, is_transactional=1)
 
     async def close(self) -> None:
         """Let go at once; an open transaction is left for the next holder to end."""
@@ -213,6 +216,10 @@ class Transactor:
         if pending:
             logger.warning("the producer of %s-%d did not close in time", *self._source)
             closing.cancel()
+
+
+def _batch(codec: int) -> BatchBuilder:
+    return BatchBuilder(BATCH_BYTES_MAX, codec, is_transactional=1)
 
 
 def _tasks_of(sender: object) -> list[asyncio.Task[Any]]:

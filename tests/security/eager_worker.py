@@ -8,7 +8,7 @@ from __future__ import annotations
 from rocksdict import DBCompressionType, Options
 
 from streams.app import run_worker
-from streams.engine import housekeeping, store
+from streams.engine import housekeeping, store, transaction
 from streams.settings import Settings
 
 _options = store._options
@@ -24,4 +24,5 @@ if __name__ == "__main__":
     housekeeping.HOUSEKEEPING_INTERVAL_S = 0.5
     housekeeping.PURGE_INTERVAL_S = 1.0
     store._options = uncompressed
+    transaction.CHANGELOG_CODEC = transaction.CODECS["none"]
     run_worker(Settings.from_environment())

@@ -172,7 +172,6 @@ class Producer:
         network: Network,
         transactional_id: str,
         transaction_timeout_ms: int,
-        max_batch_size: int,
         linger_ms: int,
         retry_backoff_ms: int,
     ) -> None:
@@ -208,9 +207,6 @@ class Producer:
 
     async def begin_transaction(self) -> None:
         self._sending = []
-
-    def create_batch(self) -> Batch:
-        return Batch(self._network.limits.batch_rows)
 
     async def send_batch(self, batch: Batch, topic: str, *, partition: int) -> Awaitable[_Written]:
         before = self._sending[-1] if self._sending else None

@@ -20,7 +20,7 @@ from streams.engine.committing import Committing
 from streams.engine.housekeeping import Housekeeping
 from tests.simulation.cases import NOW_MS, Case
 from tests.simulation.checks import Checks
-from tests.simulation.clients import Limits, Producer
+from tests.simulation.clients import Batch, Limits, Producer
 from tests.simulation.cluster import Cluster, Entry
 from tests.simulation.consumers import Admin, Consumer
 from tests.simulation.disk import Disks, Loss
@@ -138,6 +138,7 @@ class World:
         pick = self.rng.choice
         new: dict[str, object] = {
             "AIOKafkaProducer": Producer,
+            "BatchBuilder": lambda *_, **__: Batch(self.limits.batch_rows),
             "AIOKafkaConsumer": Consumer,
             "AdminClient": Admin,
             "Store": self.disks.open,
