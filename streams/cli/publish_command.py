@@ -17,8 +17,8 @@ from streams.cli.choices import FileFormat, RecordTime
 from streams.cli.console import Failure, JsonFlag, plural, say, show_json, stderr
 
 if TYPE_CHECKING:
+    from streams.cli.file_lines import Lines
     from streams.cli.publishing import Refusal, Summary
-    from streams.cli.response_files import Lines
 
 STDIN = "-"
 REFUSALS_SHOWN = 100
@@ -51,13 +51,13 @@ def publish(
     import asyncio
 
     from streams.cli.publishing import publish
-    from streams.cli.response_files import Lines, read
+    from streams.cli.response_files import lines_of, read
     from streams.settings import Settings
 
     settings = Settings.from_environment()
     form = form or _format_of(file)
     with _opened(file) as stream, _refusals(refused, stream) as keep, _progress(file) as (tell, on_progress):
-        lines = Lines(stream)
+        lines = lines_of(stream, form)
         responses = read(lines, form, lambda remark: tell(f"note: {remark}"))
         shown = 0
 

@@ -18,11 +18,14 @@ from schemas.topics import Topics
 from streams.cli import kafka
 from streams.cli.choices import RecordTime
 from streams.cli.console import Failure, plural
-from streams.cli.response_files import Line, Lines
+from streams.cli.file_lines import Lines
+from streams.cli.response_files import Line
 from streams.engine.access import REFUSALS
 from streams.settings import Settings
 
 BATCH_LINES = 500
+BATCH_BYTES = 1024 * 1024
+"""A batch ends with the line that brings it here, so that what is read ahead takes some MB, however long lines are."""
 BATCHES_READ_AHEAD = 4
 MAX_UNACKNOWLEDGED = 20_000
 UNREADABLE = "invalid_csv"
@@ -153,11 +156,14 @@ async def _read_ahead(lines: Lines, responses: Iterator[Line]) -> AsyncIterator[
     def read_all() -> None:
         try:
             batch: list[Line] = []
+            size_bytes = 0
             for line in responses:
                 batch.append(line)
-                if lines.waiting or len(batch) == BATCH_LINES:
+                size_bytes += len(line.original)
+                if lines.waiting or len(batch) == BATCH_LINES or size_bytes >= BATCH_BYTES:
                     put(batch)
                     batch = []
+                    size_bytes = 0
             put(batch)
             put(None)
         except Exception as error:
