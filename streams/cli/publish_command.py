@@ -50,7 +50,7 @@ def publish(
     """
     import asyncio
 
-    from streams.cli.publishing import publish
+    from streams.cli.publishing import Summary, publish
     from streams.cli.response_files import lines_of, read
     from streams.settings import Settings
 
@@ -70,9 +70,21 @@ def publish(
             elif shown == REFUSALS_SHOWN + 1:
                 tell("… further refused lines are only counted; --refused FILE writes all of them")
 
-        summary = asyncio.run(
-            publish(settings, lines, responses, record_time, on_refusal, lambda now: on_progress(lines, now))
-        )
+        summary = Summary()
+        try:
+            asyncio.run(
+                publish(
+                    settings,
+                    lines,
+                    responses,
+                    record_time,
+                    summary,
+                    on_refusal,
+                    lambda: on_progress(lines, summary),
+                )
+            )
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(summary.so_far) from None
     _report(summary, as_json)
     if summary.refused:
         raise typer.Exit(1)
