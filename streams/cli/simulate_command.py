@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO, NamedTuple
 
 import typer
@@ -202,11 +203,9 @@ def _opened(output: str) -> Iterator[BinaryIO]:
     if output == STDOUT:
         yield sys.stdout.buffer
         return
-    try:
-        stream = open(output, "wb")  # noqa: SIM115
-    except OSError as error:
-        raise Failure(f"{output} cannot be written: {error.strerror}") from None
-    with stream:
+    from streams.cli.output_file import OutputFile
+
+    with OutputFile(Path(output)) as stream:
         yield stream
 
 

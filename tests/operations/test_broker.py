@@ -184,6 +184,14 @@ def test_refuses_a_port_that_is_taken(broker: Broker, tmp_path: Path) -> None:
         Broker(tmp_path, port=broker.port).start()
 
 
+@pytest.mark.usefixtures("needs_broker")
+def test_a_data_directory_that_cannot_be_one_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for data_dir in (tmp_path / "file" / "below", Path("/sys/nps")):
+        with pytest.raises(BrokerError, match=rf"{data_dir} cannot be used \(.*\): .* --data-dir"):
+            Broker(data_dir).start()
+
+
 def test_says_why_when_it_cannot_start(needs_broker: None, tmp_path: Path) -> None:
     with pytest.raises(BrokerError, match=r"broker\.log"):
         Broker(tmp_path, extra_properties={"log.retention.hours": "many"}).start()
