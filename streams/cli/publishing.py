@@ -13,8 +13,7 @@ from typing import NamedTuple
 
 from aiokafka.errors import KafkaError
 
-from schemas.intake import record_key
-from schemas.response import Rejected, accept
+from schemas.response import Rejected, accept, response_key
 from schemas.topics import Topics
 from streams.cli import kafka
 from streams.cli.choices import RecordTime
@@ -78,8 +77,8 @@ def judge(line: Line, record_time: RecordTime, now_ms: int) -> Ready | Refusal:
     """Decide as a worker would that reads the record now: key, value and time together."""
     if line.problem is not None:
         return Refusal(line, UNREADABLE, line.problem)
-    key = record_key(line.value)
     try:
+        key = response_key(line.value)
         response = accept(key, line.value, now_ms)
     except Rejected as rejected:
         return Refusal(line, str(rejected.reason), rejected.message)

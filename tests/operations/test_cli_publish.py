@@ -123,6 +123,16 @@ def test_refuses_line_by_line_without_a_word_of_their_content(environment: dict[
     assert {json.loads(record.value or b"")["response_id"] for record in published(environment)} == {"r-0", "r-9"}
 
 
+def test_what_a_worker_would_take_is_published(environment: dict[str, str], tmp_path: Path) -> None:
+    lines = [json.dumps(response(0))[:-1] + f', "x": {"1" * 5_000}}}', json.dumps(response(1, x=[[]]))]
+    result = run(environment, "publish", written(tmp_path, "a.ndjson", *lines))
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert {record.key: record.value for record in published(environment)} == {
+        b"customer-0": lines[0].encode(),
+        b"customer-1": lines[1].encode(),
+    }
+
+
 def test_csv_columns_are_fields_and_segments(environment: dict[str, str], tmp_path: Path) -> None:
     when = ago(days=2)
     file = written(
