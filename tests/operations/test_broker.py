@@ -161,7 +161,7 @@ def test_the_command_starts_reports_and_stops_it(tmp_path: Path) -> None:
         assert nps_broker("start", "--port", str(port)).returncode == 0  # as asked for already
         other_port = nps_broker("start", "--port", str(port + 1))
         assert other_port.returncode == 1
-        assert "runs in" in other_port.stderr
+        assert f"127.0.0.1:{port}: nps broker stop --data-dir {tmp_path} ends it" in other_port.stderr
     finally:
         assert nps_broker("stop").returncode == 0
     assert json.loads(nps_broker("status", "--json").stdout) == {"running": False}
