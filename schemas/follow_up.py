@@ -90,9 +90,7 @@ def accept_follow_up(key: bytes | None, value: bytes | None, record_time_ms: int
     """
     if value is None:
         raise Rejected(Reason.INVALID_JSON, "the value is null: a customer is erased on the responses topic")
-    if len(value) > MAX_VALUE_BYTES:
-        raise Rejected(Reason.TOO_LARGE, f"the value has more than {MAX_VALUE_BYTES} bytes")
-    follow_up: FollowUp = _read_quickly(value) or _read(value)
+    follow_up = _follow_up(value)
     if key is None or key != follow_up.customer_id.encode():
         state = "is missing" if key is None else "is another"
         raise Rejected(Reason.KEY_MISMATCH, f"the record's key {state}: it must be the customer_id in UTF-8", "key")
@@ -100,4 +98,16 @@ def accept_follow_up(key: bytes | None, value: bytes | None, record_time_ms: int
         raise Rejected(
             Reason.FROM_FUTURE, "occurred_at is more than 5 minutes after the record's timestamp", "occurred_at"
         )
+    return follow_up
+
+
+def follow_up_key(value: bytes) -> bytes:
+    """Return the one key under which `accept_follow_up` takes a value; `Rejected` when it is none under any."""
+    return _follow_up(value).customer_id.encode()
+
+
+def _follow_up(value: bytes) -> FollowUp:
+    if len(value) > MAX_VALUE_BYTES:
+        raise Rejected(Reason.TOO_LARGE, f"the value has more than {MAX_VALUE_BYTES} bytes")
+    follow_up: FollowUp = _read_quickly(value) or _read(value)
     return follow_up

@@ -29,7 +29,16 @@ from schemas.fields import (
 from schemas.quick_reading import QuickResponses
 from schemas.reading import MAX_AHEAD_US, MAX_VALUE_BYTES, Reader, Rejected
 
-__all__ = ["MAX_AHEAD_US", "MAX_VALUE_BYTES", "RULES", "Rejected", "SurveyResponse", "accept", "erased_id"]
+__all__ = [
+    "MAX_AHEAD_US",
+    "MAX_VALUE_BYTES",
+    "RULES",
+    "Rejected",
+    "SurveyResponse",
+    "accept",
+    "erased_id",
+    "response_key",
+]
 
 
 class SurveyResponse(BaseModel):
@@ -96,13 +105,8 @@ def accept(key: bytes | None, value: bytes, record_time_ms: int) -> SurveyRespon
 
     What is returned has the attributes of a `SurveyResponse`; it need not be one, and its `segments` are shared.
     """
-    if len(value) > MAX_VALUE_BYTES:
-        raise Rejected(Reason.TOO_LARGE, f"the value has more than {MAX_VALUE_BYTES} bytes")
-    response: SurveyResponse = _read_quickly(value) or _read(value)
-    owner = response.customer_id
-    if owner is None:
-        owner = response.response_id
-    if key is None or key != owner.encode():
+    response = _response(value)
+    if key is None or key != _key(response):
         owner_field = "response_id" if response.customer_id is None else "customer_id"
         state = "is missing" if key is None else "is another"
         raise Rejected(Reason.KEY_MISMATCH, f"the record's key {state}: it must be the {owner_field} in UTF-8", "key")
@@ -111,6 +115,25 @@ def accept(key: bytes | None, value: bytes, record_time_ms: int) -> SurveyRespon
             Reason.FROM_FUTURE, "responded_at is more than 5 minutes after the record's timestamp", "responded_at"
         )
     return response
+
+
+def response_key(value: bytes) -> bytes:
+    """Return the one key under which `accept` takes a value; `Rejected` when it is no response under any."""
+    return _key(_response(value))
+
+
+def _response(value: bytes) -> SurveyResponse:
+    if len(value) > MAX_VALUE_BYTES:
+        raise Rejected(Reason.TOO_LARGE, f"the value has more than {MAX_VALUE_BYTES} bytes")
+    response: SurveyResponse = _read_quickly(value) or _read(value)
+    return response
+
+
+def _key(response: SurveyResponse) -> bytes:
+    owner = response.customer_id
+    if owner is None:
+        owner = response.response_id
+    return owner.encode()
 
 
 def erased_id(key: bytes | None) -> str | None:

@@ -201,8 +201,15 @@ class Broker:
             raise BrokerError(f"A broker runs in {self.data_dir} already: pid {found.pid}, {found.bootstrap_servers}.")
         refuse_taken_port(self.port)
         classpath = f"{fetch_jars()}/*"
-        self.data_dir.mkdir(parents=True, exist_ok=True)
-        (self.data_dir / "server.properties").write_text(self._properties(), encoding="ascii")
+        try:
+            self.data_dir.mkdir(parents=True, exist_ok=True)
+            (self.data_dir / "server.properties").write_text(self._properties(), encoding="ascii")
+            self.log_file.touch()
+        except OSError as error:
+            raise BrokerError(
+                f"The broker's data directory {self.data_dir} cannot be used ({error.strerror}): "
+                "name one that can be written, with --data-dir."
+            ) from None
         if not (self.data_dir / "log" / "meta.properties").exists():
             self._format(classpath)
         deadline = time.monotonic() + timeout_s

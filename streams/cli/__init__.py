@@ -1,4 +1,7 @@
-"""The command line, `nps`. Exit codes: 0 done, 1 failed, 2 wrong usage. Data goes to stdout, the rest to stderr."""
+"""The command line, `nps`. Data goes to stdout, the rest to stderr.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -41,7 +42,10 @@ def start(
         if running.bootstrap_servers.endswith(f":{port}"):
             say(f"The broker runs already: {running.bootstrap_servers}, pid {running.pid}.")
             return
-        raise Failure(f"a broker runs in {data_dir} already, on {running.bootstrap_servers}: nps broker stop ends it")
+        ends = "nps broker stop"
+        if data_dir != DEFAULT_DATA_DIR.resolve():
+            ends += f" --data-dir {shlex.quote(str(data_dir))}"
+        raise Failure(f"a broker runs in {data_dir} already, on {running.bootstrap_servers}: {ends} ends it")
     broker = Broker(data_dir, port=port, detached=True)
     broker.start()
     say(f"Apache Kafka is up on {broker.bootstrap_servers} (pid {broker.pid}, log {broker.log_file}).")

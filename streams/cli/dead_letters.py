@@ -30,6 +30,7 @@ from schemas.times import format_rfc3339
 from schemas.topics import Topics
 from streams.cli import kafka
 from streams.cli.choices import DeadLetterReason
+from streams.cli.sending import UnderWay
 from streams.settings import Settings
 
 ERROR_HEADERS = frozenset(
@@ -200,12 +201,11 @@ def _is_due(record: ConsumerRecord, places: dict[TopicPartition, Place], wanted:
 
 async def _publish(producer: AIOKafkaProducer, topic: str, records: list[ConsumerRecord]) -> None:
     """Publish and wait for the acknowledgements. The error headers are those of the last refusal, not the record's."""
-    pending = []
+    under_way = UnderWay[None]()
     for record in records:
         headers = [(name, value) for name, value in record.headers if name not in ERROR_HEADERS]
-        pending.append(await producer.send(topic, record.value, record.key, headers=headers))
-    for future in pending:
-        await future
+        under_way.add(await producer.send(topic, record.value, record.key, headers=headers), None)
+    await under_way.acknowledged()
 
 
 async def _advance(

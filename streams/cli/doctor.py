@@ -12,7 +12,7 @@ from typing import NamedTuple
 from streams.cli import kafka
 from streams.cli.console import Failure, plural
 from streams.cli.errors import explain
-from streams.engine.state_directory import StateDirectoryError, known_owner
+from streams.engine.state_directory import OwnerDamaged, StateDirectoryError, known_owner
 from streams.settings import Settings, SettingsError
 
 FREE_DISK_WARN_BYTES = 2 << 30
@@ -101,6 +101,9 @@ def state_directory(settings: Settings) -> Iterable[Finding]:
         owner = known_owner(path)
     except StateDirectoryError as error:
         yield Finding(name, Verdict.FAIL, str(error))
+        return
+    except OwnerDamaged as error:
+        yield Finding(name, Verdict.WARN, str(error), "none needed: a worker rebuilds its state from the changelogs")
         return
     holder = _lock_holder(path)
     if owner is not None and (owner.group_id, owner.topic_prefix) != (settings.group_id, settings.topic_prefix):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -21,21 +23,44 @@ EXPLAINED_ERRORS = (
 """Errors of other rooms whose message is a sentence for people."""
 
 
+UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""What the system says of an output that takes no more. Files that commands write have sentences of their own."""
+INTERRUPTED = 128 + 2
+"""The exit code that a shell gives a program that Ctrl-C (SIGINT, 2) has ended."""
+
+
 class Commands(TyperGroup):
     """The group of all commands: runs one and turns what went wrong, if it was to be expected, into a sentence."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run a command line. A pipe that nobody reads any more is Typer's to end."""
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:
+            if error.filename is not None or error.errno not in UNWRITABLE:
+                raise
+            _give_stdout_up(error)
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
         """Run the command."""
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            complain(["interrupted"])
+        except KeyboardInterrupt as interrupt:
+            complain([" ".join(["interrupted", *interrupt.args])])
+            raise typer.Exit(INTERRUPTED) from None
         except Exception as error:
             sentences = explain(error)
             if sentences is None:
                 raise
             complain(sentences)
         raise typer.Exit(1)
+
+
+def _give_stdout_up(error: OSError) -> NoReturn:
+    # What is left in the buffer would fail once more when the interpreter ends, with a trace and another exit code.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    complain([f"the output cannot be written: {error.strerror}"])
+    sys.exit(1)
 
 
 def refuse(log_format: str, sentences: list[str]) -> None:

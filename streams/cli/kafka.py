@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import NamedTuple, Protocol, TypeVar
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
@@ -22,6 +22,7 @@ from aiokafka.errors import (
 from aiokafka.structs import ConsumerRecord
 
 from streams.cli.console import Failure
+from streams.cli.sending import Producer
 from streams.engine.access import REFUSALS
 from streams.engine.clients import AdminClient
 from streams.engine.refusals import refusal
@@ -93,9 +94,9 @@ def admin(settings: Settings) -> AIOKafkaAdminClient:
     return AdminClient(client_id=CLIENT_ID, request_timeout_ms=REQUEST_TIMEOUT_MS, **settings.kafka())
 
 
-def producer(settings: Settings) -> AIOKafkaProducer:
+def producer(settings: Settings) -> Producer:
     """Idempotent, `acks=all`; the default partitioner is the Java client's, murmur2 of the key."""
-    return AIOKafkaProducer(
+    return Producer(
         client_id=CLIENT_ID,
         acks="all",
         enable_idempotence=True,

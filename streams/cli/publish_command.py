@@ -7,9 +7,9 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
@@ -17,8 +17,8 @@ from streams.cli.choices import FileFormat, RecordTime
 from streams.cli.console import Failure, JsonFlag, plural, say, show_json, stderr
 
 if TYPE_CHECKING:
+    from streams.cli.file_lines import Lines
     from streams.cli.publishing import Refusal, Summary
-    from streams.cli.response_files import Lines
 
 STDIN = "-"
 REFUSALS_SHOWN = 100
@@ -50,14 +50,15 @@ def publish(
     """
     import asyncio
 
-    from streams.cli.publishing import publish
-    from streams.cli.response_files import Lines, read
+    from streams.cli.output_file import CannotWrite
+    from streams.cli.publishing import Summary, publish
+    from streams.cli.response_files import lines_of, read
     from streams.settings import Settings
 
     settings = Settings.from_environment()
     form = form or _format_of(file)
     with _opened(file) as stream, _refusals(refused, stream) as keep, _progress(file) as (tell, on_progress):
-        lines = Lines(stream)
+        lines = lines_of(stream, form)
         responses = read(lines, form, lambda remark: tell(f"note: {remark}"))
         shown = 0
 
@@ -70,9 +71,23 @@ def publish(
             elif shown == REFUSALS_SHOWN + 1:
                 tell("… further refused lines are only counted; --refused FILE writes all of them")
 
-        summary = asyncio.run(
-            publish(settings, lines, responses, record_time, on_refusal, lambda now: on_progress(lines, now))
-        )
+        summary = Summary()
+        try:
+            asyncio.run(
+                publish(
+                    settings,
+                    lines,
+                    responses,
+                    record_time,
+                    summary,
+                    on_refusal,
+                    lambda: on_progress(lines, summary),
+                )
+            )
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(summary.so_far) from None
+        except CannotWrite as error:
+            raise Failure(f"{error} {summary.so_far}") from None
     _report(summary, as_json)
     if summary.refused:
         raise typer.Exit(1)
@@ -113,21 +128,24 @@ def _refusals(path: Path | None, source: BinaryIO) -> Iterator[Callable[[Refusal
         return
     if path.exists() and os.path.samestat(path.stat(), os.fstat(source.fileno())):
         raise Failure(f"{path} is the file to publish: name another for the refused lines")
+    from streams.cli.output_file import CannotWrite, OutputFile
+
+    out = OutputFile(path, 0o600)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    except OSError as error:
-        raise Failure(f"{path} cannot be written: {error.strerror}") from None
-    with open(descriptor, "w", encoding="utf-8") as out:
         yield lambda refusal: _write_refusal(out, refusal)
+    finally:
+        with suppress(CannotWrite):  # each line was flushed: what could not be written has been told of
+            out.close()
 
 
-def _write_refusal(out: IO[str], refusal: Refusal) -> None:
+def _write_refusal(out: BinaryIO, refusal: Refusal) -> None:
     row: dict[str, object] = {"line": refusal.line.number, "reason": refusal.reason, "message": refusal.message}
     try:
         row["original"] = refusal.line.original.decode()
     except UnicodeDecodeError:
         row["original_base64"] = base64.b64encode(refusal.line.original).decode()
-    out.write(json.dumps(row, ensure_ascii=False) + "\n")
+    out.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+    out.flush()  # a disk that is full is told of while it can be said how far the file was published
 
 
 @contextmanager

@@ -5,26 +5,29 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from aiokafka.errors import KafkaError
 
-from schemas.intake import record_key
-from schemas.response import Rejected, accept
+from schemas.response import Rejected, accept, response_key
 from schemas.topics import Topics
 from streams.cli import kafka
 from streams.cli.choices import RecordTime
 from streams.cli.console import Failure, plural
-from streams.cli.response_files import Line, Lines
+from streams.cli.file_lines import Lines
+from streams.cli.response_files import Line
+from streams.cli.sending import MAX_UNACKNOWLEDGED, UnderWay
 from streams.engine.access import REFUSALS
 from streams.settings import Settings
 
 BATCH_LINES = 500
+BATCH_BYTES = 1024 * 1024
+"""A batch ends with the line that brings it here, so that what is read ahead takes some MB, however long lines are."""
 BATCHES_READ_AHEAD = 4
-MAX_UNACKNOWLEDGED = 20_000
 UNREADABLE = "invalid_csv"
 """Beside the reasons of dead letters: a row that cannot be made into a value at all."""
 
@@ -57,13 +60,25 @@ class Summary:
     refused: Counter[str] = field(default_factory=Counter)
     """By reason."""
 
+    def count_published(self, _: None = None) -> None:
+        """Count one."""
+        self.published += 1
+
+    @property
+    def so_far(self) -> str:
+        """How far it came, and how to go on, for the end of a sentence."""
+        return (
+            f"after {plural(self.published, 'response')} of the file;"
+            " publish it again: what is there already is recognised by its response_id"
+        )
+
 
 def judge(line: Line, record_time: RecordTime, now_ms: int) -> Ready | Refusal:
     """Decide as a worker would that reads the record now: key, value and time together."""
     if line.problem is not None:
         return Refusal(line, UNREADABLE, line.problem)
-    key = record_key(line.value)
     try:
+        key = response_key(line.value)
         response = accept(key, line.value, now_ms)
     except Rejected as rejected:
         return Refusal(line, str(rejected.reason), rejected.message)
@@ -77,55 +92,43 @@ async def publish(
     lines: Lines,
     responses: Iterator[Line],
     record_time: RecordTime,
+    summary: Summary,
     on_refusal: Callable[[Refusal], None],
-    on_progress: Callable[[Summary], None],
-) -> Summary:
+    on_progress: Callable[[], None],
+) -> None:
     """Send every response that is fit, in the file's order, and wait until Kafka has acknowledged all.
+
+    The summary is kept all along: it holds also when this is interrupted.
 
     Raises:
         Failure: the topic does not exist, or Kafka stopped taking records; it says how many were published.
     """
     topic = Topics(settings.topic_prefix).responses
     retention_ms = await _retention_ms(settings, topic, record_time)
-    summary = Summary()
-    unacknowledged: deque[asyncio.Future[object]] = deque()
-    async with kafka.connected(settings, kafka.producer(settings)) as producer:
-        try:
-            async for batch in _read_ahead(lines, responses):
-                now_ms = time.time_ns() // 1_000_000
-                for line in batch:
-                    verdict = judge(line, record_time, now_ms)
-                    if isinstance(verdict, Refusal):
-                        summary.refused[verdict.reason] += 1
-                        on_refusal(verdict)
-                        continue
-                    key, value, timestamp_ms = verdict
-                    if timestamp_ms is not None and retention_ms >= 0 and timestamp_ms < now_ms - retention_ms:
-                        summary.expired += 1
-                    unacknowledged.append(await producer.send(topic, value, key, timestamp_ms=timestamp_ms))
-                await _acknowledge(unacknowledged, summary, down_to=MAX_UNACKNOWLEDGED)
-                on_progress(summary)
-            await _acknowledge(unacknowledged, summary, down_to=0)
-        except REFUSALS:
-            raise
-        except KafkaError as error:
-            acknowledged = sum(future.done() and future.exception() is None for future in unacknowledged)
-            raise Failure(
-                f"Kafka stopped taking responses ({type(error).__name__}) after"
-                f" {plural(summary.published + acknowledged, 'response')} of the file;"
-                " publish it again: what is there already is recognised by its response_id"
-            ) from None
-    on_progress(summary)
-    return summary
-
-
-async def _acknowledge(pending: deque[asyncio.Future[object]], summary: Summary, down_to: int) -> None:
-    """Count what Kafka has acknowledged, waiting until no more than so many are under way."""
-    while pending and (pending[0].done() or len(pending) > down_to):
-        await pending[0]
-        pending.popleft()
-        summary.published += 1
-    await asyncio.sleep(0)  # lets the sender work although the file never makes this loop wait
+    try:
+        with UnderWay[None](summary.count_published) as under_way:
+            async with kafka.connected(settings, kafka.producer(settings)) as producer:
+                async for batch in _read_ahead(lines, responses):
+                    now_ms = time.time_ns() // 1_000_000
+                    for line in batch:
+                        verdict = judge(line, record_time, now_ms)
+                        if isinstance(verdict, Refusal):
+                            summary.refused[verdict.reason] += 1
+                            on_refusal(verdict)
+                            continue
+                        key, value, timestamp_ms = verdict
+                        if timestamp_ms is not None and retention_ms >= 0 and timestamp_ms < now_ms - retention_ms:
+                            summary.expired += 1
+                        under_way.add(await producer.send(topic, value, key, timestamp_ms=timestamp_ms), None)
+                    await under_way.acknowledged(down_to=MAX_UNACKNOWLEDGED)
+                    await asyncio.sleep(0)  # lets the sender work although the file never makes this loop wait
+                    on_progress()
+                await under_way.acknowledged()
+    except REFUSALS:
+        raise
+    except KafkaError as error:
+        raise Failure(f"Kafka stopped taking responses ({type(error).__name__}) {summary.so_far}") from None
+    on_progress()
 
 
 async def _retention_ms(settings: Settings, topic: str, record_time: RecordTime) -> int:
@@ -145,27 +148,33 @@ async def _read_ahead(lines: Lines, responses: Iterator[Line]) -> AsyncIterator[
     is a daemon: it may wait in a read that never returns, which must not keep the command from ending.
     """
     loop = asyncio.get_running_loop()
-    queue: asyncio.Queue[list[Line] | BaseException | None] = asyncio.Queue(BATCHES_READ_AHEAD)
+    queue: asyncio.Queue[list[Line] | BaseException | None] = asyncio.Queue()
+    room = threading.Semaphore(BATCHES_READ_AHEAD)
 
     def put(item: list[Line] | BaseException | None) -> None:
-        asyncio.run_coroutine_threadsafe(queue.put(item), loop).result()
+        room.acquire()
+        loop.call_soon_threadsafe(queue.put_nowait, item)
 
     def read_all() -> None:
         try:
             batch: list[Line] = []
+            size_bytes = 0
             for line in responses:
                 batch.append(line)
-                if lines.waiting or len(batch) == BATCH_LINES:
+                size_bytes += len(line.original)
+                if lines.waiting or len(batch) == BATCH_LINES or size_bytes >= BATCH_BYTES:
                     put(batch)
                     batch = []
+                    size_bytes = 0
             put(batch)
             put(None)
         except Exception as error:
-            if not loop.is_closed():  # else the command has failed already and nobody listens
+            with suppress(RuntimeError):  # the loop is closed: the command has ended already and nobody listens
                 put(error)
 
     threading.Thread(target=read_all, name="response-file", daemon=True).start()
     while (item := await queue.get()) is not None:
+        room.release()
         if isinstance(item, BaseException):
             raise item
         yield item

@@ -12,17 +12,18 @@ import re
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, NamedTuple
 
-from schemas.response import MAX_VALUE_BYTES, SurveyResponse
+from schemas.response import SurveyResponse
 from streams.cli.choices import FileFormat
-from streams.cli.console import Failure
+from streams.cli.console import Failure, plural
+from streams.cli.file_lines import MAX_ROW_BYTES, Lines, Piece, Rows
 
-CHUNK_BYTES = 64 * 1024
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 SEGMENT_COLUMN = re.compile(r"segments?[._](.+)")
 INTEGER_COLUMNS = frozenset({"score", "csat", "revision"})
 REQUIRED_COLUMNS = ("response_id", "survey_id", "score", "responded_at")
-NO_CSV = f"a cell is longer than {csv.field_size_limit():,} characters, or a carriage return stands outside quotes"
-"""All that Python's reader calls an error."""
+NO_CSV = "a carriage return stands outside quotes"
+"""All that Python's reader calls an error, but for cells that are longer than we let it have."""
+TOO_LONG = f"the row is longer than {MAX_ROW_BYTES:,} bytes"
 KNOWN_COLUMNS = frozenset(SurveyResponse.model_fields) - {"segments"}
 
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
@@ -32,7 +33,7 @@ class Line(NamedTuple):
     """One response of a file."""
 
     number: int
-    """Of its last line, from 1."""
+    """Of its first line, from 1."""
     original: bytes
     """As in the file, for whoever repairs it."""
     value: bytes
@@ -41,51 +42,9 @@ class Line(NamedTuple):
     """Why there is no value, in a sentence."""
 
 
-class Lines:
-    """The lines of a stream, without their ends, as they arrive: a pipe's line is there as soon as it was written.
-
-    A line longer than the limit is cut to one byte more, so that it is judged too large without being held in memory.
-    """
-
-    def __init__(self, stream: BinaryIO, limit_bytes: int = MAX_VALUE_BYTES) -> None:
-        self._stream = stream
-        self._limit = limit_bytes
-        self._rest = b""
-        self._ready: list[bytes] = []  # newest first
-        self._ended = False
-        self.bytes_read = 0
-
-    @property
-    def waiting(self) -> bool:
-        """Whether the next line has to be read from the stream, which may take for ever."""
-        return not self._ready and not self._ended
-
-    def __iter__(self) -> Iterator[bytes]:
-        """Iterate once."""
-        return self
-
-    def __next__(self) -> bytes:
-        """Return the next line."""
-        while not self._ready:
-            if self._ended:
-                raise StopIteration
-            self._read()
-        line = self._ready.pop()
-        return line.removesuffix(b"\r")[: self._limit + 1]
-
-    def _read(self) -> None:
-        read = getattr(self._stream, "read1", self._stream.read)  # as much as there is, at least one byte
-        chunk: bytes = read(CHUNK_BYTES)
-        self.bytes_read += len(chunk)
-        lines = (self._rest + chunk).split(b"\n")
-        self._rest = lines.pop()
-        if len(self._rest) > self._limit + 2:
-            self._rest = self._rest[: self._limit + 2]  # it is too large already: what follows tells nothing new
-        if not chunk:
-            self._ended = True
-            if self._rest:
-                lines.append(self._rest)
-        self._ready = lines[::-1]
+def lines_of(stream: BinaryIO, form: FileFormat) -> Lines:
+    """The stream, cut into what holds a response each."""
+    return Rows(stream) if form is FileFormat.CSV else Lines(stream)
 
 
 def read(lines: Lines, form: FileFormat, remark: Callable[[str], None]) -> Iterator[Line]:
@@ -98,42 +57,52 @@ def read(lines: Lines, form: FileFormat, remark: Callable[[str], None]) -> Itera
 
 
 def _read_ndjson(lines: Lines) -> Iterator[Line]:
-    for number, line in enumerate(lines, start=1):
-        value = line.strip()
+    for content, number, *_ in lines:
+        value = content.strip()
         if number == 1:
             value = value.removeprefix(BYTE_ORDER_MARK)  # editors write it; in a record it would be refused
         if value:
-            yield Line(number, line, value)
+            yield Line(number, content, value)
 
 
-def _read_csv(lines: Lines, remark: Callable[[str], None]) -> Iterator[Line]:
-    taken: list[bytes] = []  # the lines of the row that is being read
+def _read_csv(rows: Lines, remark: Callable[[str], None]) -> Iterator[Line]:
+    csv.field_size_limit(MAX_ROW_BYTES)  # of the whole process, which reads no other CSV
+    header: list[str] = []
+    for row in rows:
+        problem = _problem(row)
+        cells: list[str] = []
+        if problem is None:
+            try:
+                cells = _cells(row)
+            except csv.Error:
+                problem = NO_CSV
+        if row.number == 1:
+            if problem is not None:
+                raise Failure(f"the file is no CSV: in its header {problem}")
+            header = [name.strip() for name in cells]
+            _check_header(header, remark)
+        elif problem is not None:
+            yield Line(row.number, row.content, b"", problem)
+        elif cells:
+            yield _csv_line(row.number, header, cells, row.content)
+    if not header:
+        _check_header(header, remark)
 
-    def texts() -> Iterator[str]:
-        for line in lines:
-            taken.append(line)
-            yield line.decode("utf-8", "surrogateescape") + "\n"
 
-    rows = csv.reader(texts())
-    try:
-        header = next(rows, [])
-    except csv.Error:
-        raise Failure(f"the file is no CSV: in its header {NO_CSV}") from None
-    if header:
-        header[0] = header[0].removeprefix("\ufeff")
-    header = [name.strip() for name in header]
-    _check_header(header, remark)
-    while True:
-        taken.clear()
-        try:
-            cells = next(rows)
-        except StopIteration:
-            return
-        except csv.Error:  # the reader goes on with the next line
-            yield Line(rows.line_num, b"\n".join(taken), b"", NO_CSV)
-            continue
-        if cells:
-            yield _csv_line(rows.line_num, header, cells, b"\n".join(taken))
+def _problem(row: Piece) -> str | None:
+    """Why a row cannot be given to Python's reader."""
+    if row.open:
+        problem = "a cell that begins with a quote here never ends"
+        if row.lines > 1:
+            after = plural(row.lines - 1, "line")
+            problem += f": what is a row in the {after} up to the end of the file can not be told, none is published"
+        return problem
+    return TOO_LONG if len(row.content) > MAX_ROW_BYTES else None
+
+
+def _cells(row: Piece) -> list[str]:
+    content = row.content.removeprefix(BYTE_ORDER_MARK) if row.number == 1 else row.content
+    return next(csv.reader([content.replace(b"\r\n", b"\n").decode("utf-8", "surrogateescape")]), [])
 
 
 def _check_header(header: list[str], remark: Callable[[str], None]) -> None:

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO, NamedTuple
 
 import typer
@@ -134,25 +135,38 @@ def _now(seed: int, customers: int, responses: int, rate: float | None, speed: f
 
 async def _to_kafka(plan: Plan, on_progress: Callable[[Tally], None], crm_seed: int | None) -> tuple[Tally, int | None]:
     """Returns what was sent, and with a CRM (that has a seed) how many follow-ups were."""
+    from aiokafka.errors import KafkaError
+
     from schemas.topics import Topics
     from streams.cli import kafka
     from streams.cli.simulated_crm import Crm, Detections
     from streams.cli.simulated_feed import KafkaSink
+    from streams.engine.access import REFUSALS
     from streams.settings import Settings
 
     settings = Settings.from_environment()
     topics = Topics(settings.topic_prefix)
     async with kafka.connected(settings, kafka.admin(settings)) as admin:
         kafka.existing_topic(await kafka.topics(admin), topics.responses)
-        async with kafka.connected(settings, kafka.producer(settings)) as producer:
-            sink = KafkaSink(producer, topics.responses)
-            if crm_seed is None:
-                return await _feed(plan, sink, on_progress), None
-            crm = Crm(producer, topics.follow_ups, plan.life, crm_seed)
-            async with kafka.connected(settings, kafka.consumer(settings)) as consumer:
-                detections = Detections(settings, admin, consumer, crm)
-                async with detections.read():
-                    return await _feed(plan, sink, on_progress, (crm, detections)), crm.sent
+        producer = kafka.producer(settings)
+        sink = KafkaSink(producer, topics.responses)
+        try:
+            with sink:
+                async with kafka.connected(settings, producer):
+                    if crm_seed is None:
+                        return await _feed(plan, sink, on_progress), None
+                    crm = Crm(producer, topics.follow_ups, plan.life, crm_seed)
+                    async with kafka.connected(settings, kafka.consumer(settings)) as consumer:
+                        detections = Detections(settings, admin, consumer, crm)
+                        async with detections.read():
+                            return await _feed(plan, sink, on_progress, (crm, detections)), crm.sent
+        except REFUSALS:
+            raise
+        except KafkaError as error:
+            raise Failure(
+                f"Kafka stopped answering ({type(error).__name__}): of {plural(sink.sent, 'record')} sent"
+                f" it has acknowledged {sink.tally.records:,}"
+            ) from None
 
 
 async def _to_lines(plan: Plan, stream: BinaryIO, on_progress: Callable[[Tally], None]) -> Tally:
@@ -189,11 +203,9 @@ def _opened(output: str) -> Iterator[BinaryIO]:
     if output == STDOUT:
         yield sys.stdout.buffer
         return
-    try:
-        stream = open(output, "wb")  # noqa: SIM115
-    except OSError as error:
-        raise Failure(f"{output} cannot be written: {error.strerror}") from None
-    with stream:
+    from streams.cli.output_file import OutputFile
+
+    with OutputFile(Path(output)) as stream:
         yield stream
 
 

@@ -17,6 +17,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from schemas.topics import Topics
 from streams.cli import kafka
 from streams.cli.console import Failure
+from streams.cli.sending import UnderWay
 from streams.cli.stopping import stopped_within
 from streams.settings import Settings
 from streams.simulation import Life
@@ -35,6 +36,7 @@ class Crm:
         self.sent = 0
         """Follow-ups that Kafka has acknowledged."""
         self._producer = producer
+        self._under_way = UnderWay[None](self._count)
         self._topic = topic
         self._life = life
         self._seed = seed
@@ -48,14 +50,11 @@ class Crm:
 
     async def send_until(self, until_us: int) -> None:
         """Send what happens before this time, which is simulated. Raises KafkaError."""
-        pending = []
         while self._planned and self._planned[0][0] < until_us:
             planned = heappop(self._planned)[2]
             self._life.followed_up(planned.customer_id, planned.survey_id, planned.action)
-            pending.append(await self._send(planned.key, planned.value, planned.occurred_us // 1_000))
-        for acknowledged in pending:
-            await acknowledged
-            self.sent += 1
+            await self._send(planned.key, planned.value, planned.occurred_us // 1_000)
+        await self._under_way.acknowledged()
 
     @asynccontextmanager
     async def at_speed(self, speed: float, start_us: int) -> AsyncIterator[None]:
@@ -77,12 +76,14 @@ class Crm:
 
     async def send_one(self, key: bytes, value: bytes) -> None:
         """Send a follow-up of one's own, now. Raises KafkaError."""
-        await (await self._send(key, value, time.time_ns() // 1_000_000))
-        self.sent += 1
+        await self._send(key, value, time.time_ns() // 1_000_000)
+        await self._under_way.acknowledged()
 
-    async def _send(self, key: bytes, value: bytes, record_time_ms: int) -> asyncio.Future[object]:
-        sent: asyncio.Future[object] = await self._producer.send(self._topic, value, key, timestamp_ms=record_time_ms)
-        return sent
+    async def _send(self, key: bytes, value: bytes, record_time_ms: int) -> None:
+        self._under_way.add(await self._producer.send(self._topic, value, key, timestamp_ms=record_time_ms), None)
+
+    def _count(self, _: None) -> None:
+        self.sent += 1
 
 
 class Detections:

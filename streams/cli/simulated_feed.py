@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, Self
 
 from aiokafka import AIOKafkaProducer
 
 from schemas.dead_letters import Reason
+from streams.cli.sending import MAX_UNACKNOWLEDGED, UnderWay
 from streams.cli.stopping import stopped_within
 from streams.simulation import Simulated
 from streams.simulation.life import Kind
 
-MAX_UNACKNOWLEDGED = 20_000
 RECORDS_BETWEEN_YIELDS = 250
 SHORTEST_WAIT_S = 0.002
 
@@ -56,29 +56,35 @@ class Sink(Protocol):
 
 
 class KafkaSink:
-    """The topic of responses. Keys go where the Java client would put them; without a key, anywhere."""
+    """The topic of responses. Keys go where the Java client would put them; without a key, anywhere.
+
+    As a context manager, around the producer's: in the end all that has arrived is counted.
+    """
 
     def __init__(self, producer: AIOKafkaProducer, topic: str) -> None:
         self.tally = Tally()
+        self.sent = 0
+        """Records that were handed to the producer."""
         self._producer = producer
         self._topic = topic
-        self._unacknowledged: deque[tuple[asyncio.Future[object], Simulated]] = deque()
+        self._under_way = UnderWay[Simulated](self.tally.add)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._under_way.__exit__(*error)
 
     async def send(self, record: Simulated, record_time_ms: int) -> None:
         """Raises KafkaError when Kafka refused an earlier one."""
         sent = await self._producer.send(self._topic, record.value, record.key, timestamp_ms=record_time_ms)
-        self._unacknowledged.append((sent, record))
-        await self._acknowledge(MAX_UNACKNOWLEDGED)
+        self.sent += 1
+        self._under_way.add(sent, record)
+        await self._under_way.acknowledged(down_to=MAX_UNACKNOWLEDGED)
 
     async def flush(self) -> None:
         """Raises KafkaError when Kafka refused one."""
-        await self._acknowledge(0)
-
-    async def _acknowledge(self, down_to: int) -> None:
-        pending = self._unacknowledged
-        while pending and (pending[0][0].done() or len(pending) > down_to):
-            await pending[0][0]
-            self.tally.add(pending.popleft()[1])
+        await self._under_way.acknowledged()
 
 
 class LinesSink:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import shutil
 import time
@@ -13,6 +14,8 @@ from typing import Self
 
 import msgspec
 
+logger = logging.getLogger(__name__)
+
 _PARTITION = "partition-"
 _OWNER = "owner.json"
 _INSTANCE = "instance-id"
@@ -21,6 +24,10 @@ _LEFT_OVER = "left-over-"
 
 class StateDirectoryError(Exception):
     """The directory can't be used; the message says why and what to do."""
+
+
+class OwnerDamaged(Exception):
+    """What tells whose state a directory holds is no JSON: it was cut off, or overwritten."""
 
 
 class Owner(msgspec.Struct, frozen=True):
@@ -93,7 +100,13 @@ class StateDirectory:
         written.rename(self.path / name)
 
     def _check_owner(self) -> None:
-        found = known_owner(self.path)
+        try:
+            found = known_owner(self.path)
+        except OwnerDamaged as damaged:
+            # Nobody else uses it, for it is locked; whose state it is cannot be known, so none of it is continued.
+            logger.warning("%s: rebuilding the state from the changelogs", damaged)
+            set_aside_left_over(self.path, in_use=(), older_than_s=float("-inf"))
+            found = None
         if found is None:
             self._write(_OWNER, msgspec.json.encode(self._owner))
             return
@@ -111,14 +124,21 @@ class StateDirectory:
 
 
 def known_owner(path: Path) -> Owner | None:
-    """Return whose state a directory holds; None: nobody's yet. Raises StateDirectoryError when that can't be read."""
+    """Return whose state a directory holds; None: nobody's yet.
+
+    Raises OwnerDamaged, and StateDirectoryError for what is whole but says something else: a newer release may.
+    """
     try:
-        return msgspec.json.decode((path / _OWNER).read_bytes(), type=Owner)
+        said = msgspec.json.decode((path / _OWNER).read_bytes())
     except FileNotFoundError:
         return None
-    except msgspec.MsgspecError:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise OwnerDamaged(f"{path / _OWNER} can't be read ({error})") from None
+    try:
+        return msgspec.convert(said, Owner)
+    except msgspec.ValidationError:
         raise StateDirectoryError(
-            f"{path / _OWNER} can't be read: remove the state directory, it is rebuilt from the changelogs"
+            f"{path / _OWNER} can't be understood: remove the state directory, it is rebuilt from the changelogs"
         ) from None
 
 

@@ -125,8 +125,8 @@ class IntakeEndpoints:
         errors: list[dict[str, Any]] = []
         now_ms = time.time_ns() // 1_000_000
         for place, (line, value) in enumerate(values, start=1):
-            key = door.key(value)
             try:
+                key = door.key(value)
                 door.accept(key, value, now_ms)
             except Rejected as rejected:
                 errors.append({"line": line, "reason": str(rejected.reason), "message": rejected.message})

@@ -161,7 +161,7 @@ def test_the_command_starts_reports_and_stops_it(tmp_path: Path) -> None:
         assert nps_broker("start", "--port", str(port)).returncode == 0  # as asked for already
         other_port = nps_broker("start", "--port", str(port + 1))
         assert other_port.returncode == 1
-        assert "runs in" in other_port.stderr
+        assert f"127.0.0.1:{port}: nps broker stop --data-dir {tmp_path} ends it" in other_port.stderr
     finally:
         assert nps_broker("stop").returncode == 0
     assert json.loads(nps_broker("status", "--json").stdout) == {"running": False}
@@ -182,6 +182,14 @@ def test_a_pid_that_belongs_to_something_else_is_left_alone(tmp_path: Path) -> N
 def test_refuses_a_port_that_is_taken(broker: Broker, tmp_path: Path) -> None:
     with pytest.raises(BrokerError, match=f"listens on 127.0.0.1:{broker.port} already"):
         Broker(tmp_path, port=broker.port).start()
+
+
+@pytest.mark.usefixtures("needs_broker")
+def test_a_data_directory_that_cannot_be_one_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for data_dir in (tmp_path / "file" / "below", Path("/sys/nps")):
+        with pytest.raises(BrokerError, match=rf"{data_dir} cannot be used \(.*\): .* --data-dir"):
+            Broker(data_dir).start()
 
 
 def test_says_why_when_it_cannot_start(needs_broker: None, tmp_path: Path) -> None:

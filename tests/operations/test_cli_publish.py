@@ -123,6 +123,16 @@ def test_refuses_line_by_line_without_a_word_of_their_content(environment: dict[
     assert {json.loads(record.value or b"")["response_id"] for record in published(environment)} == {"r-0", "r-9"}
 
 
+def test_what_a_worker_would_take_is_published(environment: dict[str, str], tmp_path: Path) -> None:
+    lines = [json.dumps(response(0))[:-1] + f', "x": {"1" * 5_000}}}', json.dumps(response(1, x=[[]]))]
+    result = run(environment, "publish", written(tmp_path, "a.ndjson", *lines))
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert {record.key: record.value for record in published(environment)} == {
+        b"customer-0": lines[0].encode(),
+        b"customer-1": lines[1].encode(),
+    }
+
+
 def test_csv_columns_are_fields_and_segments(environment: dict[str, str], tmp_path: Path) -> None:
     when = ago(days=2)
     file = written(
@@ -233,6 +243,51 @@ def test_a_row_that_is_no_csv_stops_nothing(environment: dict[str, str], tmp_pat
     assert "line 3: invalid_csv: " in result.stderr
     assert "2 responses published, 1 refused (invalid_csv 1)" in result.stderr
     assert [json.loads(line)["original"] for line in refused.read_text().splitlines()] == [rows[2]]
+
+
+HEADER = "response_id,customer_id,survey_id,score,responded_at,comment"
+
+
+def row(number: int, comment: str = "") -> str:
+    return f"r-{number},c-{number},s,7,{ago(hours=1)},{comment}"
+
+
+@pytest.mark.parametrize(
+    ("cell", "refused"),
+    [
+        ("x" * 70_000, "too_large: "),
+        ('"' + "x" * 70_000 + '"', "too_large: "),
+        ('"' + "one,\nr-8,c,s,7," * 20_000 + '"', "too_large: "),
+        ('"' + 'a ""quote""' * 300_000 + '"', "invalid_csv: the row is longer than 1,048,576 bytes"),
+        ('"' + '\n"",x' * 300_000 + '"', "invalid_csv: the row is longer than 1,048,576 bytes"),
+    ],
+    ids=["plain", "quoted", "lines", "megabytes", "megabytes of lines"],
+)
+def test_a_cell_of_any_length_costs_no_other_row(
+    cell: str, refused: str, environment: dict[str, str], tmp_path: Path
+) -> None:
+    rows = [row(number) for number in range(300)]
+    result = run(environment, "publish", written(tmp_path, "a.csv", HEADER, row(300, cell), *rows))
+    assert result.exit_code == 1
+    assert [line for line in result.stderr.splitlines() if line.startswith(f"line 2: {refused}")]
+    assert "300 responses published, 1 refused" in result.stderr
+    assert len(published(environment)) == 300
+
+
+@pytest.mark.parametrize("filling", ["", "x" * 2_000_000], ids=["short", "megabytes"])
+def test_a_quote_that_never_ends_is_refused_with_all_that_follows(
+    filling: str, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Python's reader would make the rows after it one comment, and publish that."""
+    rows = [HEADER, row(0), row(1, f'"never ends {filling}'), *(row(number) for number in range(2, 9))]
+    refused = tmp_path / "refused.ndjson"
+    result = run(environment, "publish", written(tmp_path, "a.csv", *rows), "--refused", str(refused))
+    assert result.exit_code == 1
+    assert "line 3: invalid_csv: a cell that begins with a quote here never ends" in result.stderr
+    assert "in the 7 lines up to the end of the file" in result.stderr
+    assert "1 response published, 1 refused (invalid_csv 1)" in result.stderr
+    assert [record.key for record in published(environment)] == [b"c-0"]
+    assert [json.loads(line)["line"] for line in refused.read_text().splitlines()] == [3]
 
 
 def test_refused_lines_never_overwrite_what_is_published(environment: dict[str, str], tmp_path: Path) -> None:

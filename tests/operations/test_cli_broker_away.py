@@ -1,0 +1,88 @@
+"""Commands that publish when the broker goes away: they wait without a burden, end, and say how far they came."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import psutil
+import pytest
+
+from streams.broker import Broker
+from tests.support.kafka_reading import read_records
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+CPU_SHARE = 0.4
+"""Of one core, and of each command, while it waits: one that does not pause takes all it can get."""
+LOOK_AFTER_S = 1.0
+LOOK_FOR_S = 5.0
+GIVES_UP_WITHIN_S = 60.0
+
+
+def answers(first: int, count: int) -> str:
+    now = datetime.now(UTC).isoformat()
+    rows = ({"response_id": f"r-{number}", "customer_id": f"c-{number}"} for number in range(first, first + count))
+    return "".join(json.dumps(row | {"survey_id": "s", "score": 8, "responded_at": now}) + "\n" for row in rows)
+
+
+@pytest.mark.parametrize("go_away", [Broker.stop, Broker.kill], ids=["stopped", "killed"])
+def test_waits_quietly_then_says_how_far_it_came(fresh_broker: Broker, go_away: Callable[[Broker], None]) -> None:
+    """One that is stopped says that it has no leader any more; of one that is killed nobody says anything."""
+    environment = {**os.environ, "NPS_BOOTSTRAP_SERVERS": fresh_broker.bootstrap_servers, "NPS_PARTITIONS": "3"}
+
+    def started(*arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "streams.cli", *arguments],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    assert started("topics", "--create").communicate(timeout=60)[1] == ""
+    commands = [started("publish", "-"), started("simulate", "--rate", "200")]
+    try:
+        publish = commands[0].stdin
+        assert publish is not None
+        publish.write(answers(0, 100))
+        publish.flush()
+        deadline = time.monotonic() + 60
+        while len(list(read_records(fresh_broker.bootstrap_servers, "nps.responses"))) < 300:
+            assert time.monotonic() < deadline, "they do not publish"
+            time.sleep(0.2)
+        go_away(fresh_broker)
+        publish.write(answers(100, 60))
+        publish.flush()
+        time.sleep(LOOK_AFTER_S)
+        before_s = [cpu_s(command) for command in commands]
+        time.sleep(LOOK_FOR_S)
+        spent_s = [cpu_s(command) - before for command, before in zip(commands, before_s, strict=True)]
+        assert max(spent_s) < CPU_SHARE * LOOK_FOR_S
+        said = [command.communicate(timeout=GIVES_UP_WITHIN_S)[1] for command in commands]
+    finally:
+        for command in commands:
+            command.kill()
+            command.wait()
+    assert [command.returncode for command in commands] == [1, 1]
+    assert re.fullmatch(
+        r"nps: Kafka stopped taking responses \(\w+\) after 100 responses of the file; publish it again: .*\n", said[0]
+    )
+    found = re.fullmatch(
+        r"nps: Kafka stopped answering \(\w+\): of ([\d,]+) records sent it has acknowledged ([\d,]+)\n", said[1]
+    )
+    assert found is not None, said[1]
+    sent, acknowledged = (int(number.replace(",", "")) for number in found.groups())
+    assert 200 <= acknowledged < sent
+
+
+def cpu_s(command: subprocess.Popen[str]) -> float:
+    times = psutil.Process(command.pid).cpu_times()
+    return times.user + times.system
