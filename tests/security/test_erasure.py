@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import NewTopic
+from rocksdict import Options
 
 from schemas.topics import Topics
 from streams.broker import free_port
@@ -47,7 +48,14 @@ def files_with(directory: Path, *planted: str) -> dict[str, set[str]]:
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    monkeypatch.setattr(store_module, "_options", uncompressed)
+    """Of its own accord RocksDB rewrites no file here, as it may do at any moment from the fourth on."""
+
+    def options() -> Options:
+        made = uncompressed()
+        made.set_disable_auto_compactions(True)
+        return made
+
+    monkeypatch.setattr(store_module, "_options", options)
     return Store(tmp_path / "store")
 
 
