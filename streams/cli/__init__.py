@@ -5,9 +5,16 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
 
 from __future__ import annotations
 
+import sys
+
+INTERRUPTED = 128 + 2
+"""The exit code that a shell gives a program that Ctrl-C (SIGINT, 2) has ended."""
 
 def main() -> None:
     """Run the command that the arguments name, and exit."""
-    from streams.cli.application import app
-
+    try:
+        from streams.cli.application import app
+    except KeyboardInterrupt:  # it takes a second
+        sys.stderr.write("nps: interrupted\n")
+        sys.exit(INTERRUPTED)
     app(prog_name="nps")

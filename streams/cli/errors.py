@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from streams.cli import INTERRUPTED
 from streams.cli.console import Failure, complain
 
 EXPLAINED_ERRORS = (
@@ -25,8 +26,6 @@ EXPLAINED_ERRORS = (
 
 UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 """What the system says of an output that takes no more. Files that commands write have sentences of their own."""
-INTERRUPTED = 128 + 2
-"""The exit code that a shell gives a program that Ctrl-C (SIGINT, 2) has ended."""
 
 
 class Commands(TyperGroup):
