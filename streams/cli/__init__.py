@@ -10,6 +10,7 @@ import sys
 INTERRUPTED = 128 + 2
 """The exit code that a shell gives a program that Ctrl-C (SIGINT, 2) has ended."""
 
+
 def main() -> None:
     """Run the command that the arguments name, and exit."""
     try:
