@@ -24,7 +24,7 @@ FOLLOWED_UP = " followed up"
 def main() -> int:
     arguments = parser(__doc__)
     arguments.add_argument("--responses", type=int, default=300_000)
-    arguments.add_argument("--runs", type=int, default=3)
+    arguments.add_argument("--runs", type=int, default=2)
     arguments.add_argument("--shape", choices=[*SHAPES], action="append", help="default: both")
     arguments.add_argument("--follow-ups", action="store_true", help="each shape also with follow-ups")
     arguments.add_argument("--scrape-every", type=float, default=SCRAPE_EVERY_S, metavar="SECONDS")
