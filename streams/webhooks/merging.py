@@ -23,12 +23,6 @@ Unheard = Mapping[str, object]
 """Topics of which the broker has not answered since, and what it answered last."""
 
 
-class _Waiting(NamedTuple):
-    record: ConsumerRecord
-    unheard: Unheard
-    """When it came."""
-
-
 class _Place(NamedTuple):
     """Where an event belongs among those of the other topics."""
 
@@ -47,6 +41,13 @@ class _Place(NamedTuple):
         return self[2:] < other[2:]
 
 
+class _Waiting(NamedTuple):
+    record: ConsumerRecord
+    place: _Place
+    unheard: Unheard
+    """When it came."""
+
+
 class Merge:
     """Of one partition number."""
 
@@ -60,7 +61,7 @@ class Merge:
 
     def add(self, topic: str, records: Iterable[ConsumerRecord], unheard: Unheard) -> None:
         """Take records of a topic, in their order."""
-        self._waiting[topic].extend(_Waiting(record, unheard) for record in records)
+        self._waiting[topic].extend(_Waiting(record, _place(record), unheard) for record in records)
 
     def waiting(self, topic: str) -> int:
         """How many records of a topic are held."""
@@ -71,13 +72,12 @@ class Merge:
 
         `at_end`: whether the broker has said, since something was unheard, that a topic has no more, nor will soon.
         """
-        heads = [(_place(waiting[0].record), waiting[0]) for waiting in self._waiting.values() if waiting]
-        if not heads:
+        first: _Waiting | None = None
+        for waiting in self._waiting.values():
+            if waiting and (first is None or waiting[0].place.before(first.place)):
+                first = waiting[0]
+        if first is None:
             return None
-        first_place, first = heads[0]
-        for place, head in heads[1:]:
-            if place.before(first_place):
-                first_place, first = place, head
         if any(not waiting and not at_end(topic, first.unheard) for topic, waiting in self._waiting.items()):
             return None
         return self._waiting[first.record.topic].popleft().record
