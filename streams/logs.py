@@ -13,6 +13,7 @@ import sys
 import time
 from typing import Any, Final
 
+from aiokafka.errors import KafkaError
 from pythonjsonlogger.json import JsonFormatter
 
 from schemas.times import format_rfc3339
@@ -91,11 +92,15 @@ class _SeldomFromLibraries(logging.Filter):
             return False
         if not record.name.startswith(LIBRARIES):
             return True
+        said = record.name, str(record.msg)
+        if record.exc_info and isinstance(error := record.exc_info[1], KafkaError | OSError):
+            # The broker did not, or the network: a trace through the library tells no more than the error does.
+            record.msg, record.args = f"{record.getMessage()}: {str(error) or type(error).__name__}", ()
+            record.exc_info = None
         if record.levelno == logging.ERROR and not record.exc_info:
             record.levelno, record.levelname = logging.WARNING, "WARNING"
             if record.levelno < self._least_level:
                 return False
-        said = record.name, str(record.msg)
         now = time.monotonic()
         at, held_back = self._said.get(said, (float("-inf"), 0))
         if now - at < REPEATED_EVERY_S:
@@ -103,6 +108,5 @@ class _SeldomFromLibraries(logging.Filter):
             return False
         self._said[said] = now, 0
         if held_back:
-            record.msg = f"{record.getMessage()} (and {held_back} times more)"
-            record.args = ()
+            record.msg, record.args = f"{record.getMessage()} (and {held_back} times more)", ()
         return True

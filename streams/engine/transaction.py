@@ -14,7 +14,13 @@ from typing import Annotated, Any, Final
 
 import msgspec
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import IllegalOperation, InvalidProducerEpoch, KafkaError, ProducerFenced
+from aiokafka.errors import (
+    IllegalOperation,
+    InvalidProducerEpoch,
+    KafkaError,
+    ProducerFenced,
+    TopicAuthorizationFailedError,
+)
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
@@ -129,7 +135,8 @@ class Transactor:
         except (TimeoutError, KafkaError, AssertionError, IllegalOperation) as error:
             # AssertionError and IllegalOperation: a fatal error of aiokafka's sender task changes the state of the
             # transaction under a caller. Whatever it was, the transaction is not known to be committed.
-            raise _failure(self._ended_by() or error) from error
+            # A refused offset does not come with its topic's name.
+            raise _failure(self._ended_by() or error, sorted({at.topic for at in offsets})) from error
 
     async def _commit(
         self, changelogs: dict[str, Rows], produced: Sequence[Produced], offsets: Offsets
@@ -241,9 +248,11 @@ def _tasks_of(sender: object) -> list[asyncio.Task[Any]]:
     ]
 
 
-def _failure(error: BaseException) -> TransactionFailed:
+def _failure(error: BaseException, topics_of_offsets: list[str]) -> TransactionFailed:
     cause: BaseException | None = error
     while cause is not None:
+        if isinstance(cause, TopicAuthorizationFailedError) and not cause.args and topics_of_offsets:
+            cause.args = (" or ".join(topics_of_offsets),)
         if isinstance(cause, ProducerFenced | InvalidProducerEpoch):
             return Fenced("another worker took the partition over, or the transaction timed out")
         cause = cause.__cause__ or cause.__context__

@@ -31,8 +31,10 @@ def _tell() -> None:
             decider = one._decider
             print(
                 f"TOLD partition {one.number}: ready {one.ready.is_set()} stopping {one._stopping} "
-                f"committed {one._committed} waiting {one._inbox._records} "
-                f"expected {one._inbox._expected} room {one._inbox.has_room} commit {one._commit} "
+                f"committed {one.known.offset} and {one.known.follow_ups_offset} "
+                f"waiting {one._inbox._records} and {one._follow_up_inbox._records} "
+                f"expected {one._inbox.expected} and {one._follow_up_inbox.expected} "
+                f"room {one._inbox.has_room} commit {one._commit} "
                 f"unit {decider and (decider.unit.report.records, decider.unit.full)} committing "
                 f"{decider and decider.committing is not None}",
                 file=sys.stderr,

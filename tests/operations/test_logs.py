@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka.errors import KafkaConnectionError
 
 from streams.broker import Broker, free_port
 from streams.logs import REPEATED_EVERY_S, configure_logging
@@ -85,6 +86,28 @@ def test_what_a_client_tries_again_is_no_error_and_a_rebalance_is_no_warning(
     client.critical("gone")
     ours.error("lost")
     assert lines(capsys) == ["CRITICAL aiokafka.consumer: gone", "ERROR streams.engine: lost"]
+
+
+def test_what_a_client_could_not_do_at_the_broker_is_a_line_and_a_mistake_of_its_own_a_trace(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure_logging("info")
+    client = logging.getLogger("aiokafka.producer.sender")
+    errors = [KafkaConnectionError("Connection closed"), ConnectionResetError(104, "Reset"), TimeoutError()]
+    for number, error in enumerate([*errors, AttributeError("no such thing")]):
+        try:
+            raise error
+        except Exception:
+            client.exception(f"{number}: unexpected error in %s", "a routine")  # each its own, not held back
+    *told, began, header, _, _, last = capsys.readouterr().err.splitlines()
+    prefix = " WARNING aiokafka.producer.sender: {}: unexpected error in a routine: {}"
+    expected = ["KafkaConnectionError: Connection closed", "[Errno 104] Reset", "TimeoutError"]
+    assert len(told) == len(expected), told
+    for number, (line, sentence) in enumerate(zip(told, expected, strict=True)):
+        assert line.endswith(prefix.format(number, sentence)), line
+    assert began.endswith(" ERROR aiokafka.producer.sender: 3: unexpected error in a routine")
+    assert header.startswith("Traceback")
+    assert last == "AttributeError: no such thing"
 
 
 def test_a_line_as_json_has_a_time_a_level_and_the_fields_that_it_names(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from aiokafka.structs import TopicPartition
 from confluent_kafka import Consumer, KafkaException, Producer
 from confluent_kafka.admin import (
     AclBinding,
@@ -23,6 +24,9 @@ from confluent_kafka.admin import (
 from schemas.access import Operation, Resource, Right, Roles
 from schemas.topics import Topics
 from streams.broker import free_port
+from streams.engine.access import refusal_in
+from streams.engine.transaction import TransactionFailed, Transactor
+from streams.settings import Settings
 from tests.security.commands import nps
 from tests.security.conftest import PASSWORD, SUPER_USER, SecureBroker
 from tests.support.worker import WorkerProcess
@@ -252,6 +256,22 @@ def test_a_right_that_is_taken_away_while_it_runs_ends_the_worker(user: User, pu
         assert worker.wait(30) == 1, worker.last_words()
         assert "this Kafka user lacks a right on" in worker.log().splitlines()[-1]
         assert name in worker.log()
+
+
+async def test_an_offset_that_may_not_be_committed_is_named_by_its_topic(user: User) -> None:
+    """Where the right to read is taken away between a record's being read and its being committed."""
+    user.grant(right for right in WORKER if right.name != TOPICS.responses)
+    source = TopicPartition(TOPICS.responses, 0)
+    kafka = Settings(**{name[4:].lower(): value for name, value in user.settings().items()}).kafka()
+    transactor = Transactor(kafka, GROUP, source, 10_000, lambda _: None)
+    try:
+        await transactor.start()
+        with pytest.raises(TransactionFailed) as failed:
+            await transactor.commit({}, [], {source: (1, "")})
+    finally:
+        await transactor.close()
+    refused = refusal_in(failed.value)
+    assert refused == f"this Kafka user lacks a right on topic {TOPICS.responses} (see docs/security.md)"
 
 
 def test_a_publisher_without_its_right_is_told(user: User) -> None:
