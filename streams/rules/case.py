@@ -13,7 +13,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from schemas.fields import Action, ReasonGiven
-from schemas.follow_up import Status
+from schemas.follow_up import CONTACTS, Status
 from schemas.times import MAX_US, MIN_US
 
 FOLLOW_UPS_MAX: Final = 32
@@ -80,7 +80,7 @@ class Case(msgspec.Struct, array_like=True, gc=False):
     @property
     def last_contact(self) -> KeptFollowUp | None:
         """The newest follow-up that is a contact."""
-        return newest([each for each in self.follow_ups if is_contact(each.status)])
+        return newest([each for each in self.follow_ups if each.status in CONTACTS])
 
 
 class EndedCase(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -109,11 +109,6 @@ class CaseChange(msgspec.Struct, frozen=True, gc=False):
     """How it ended: `converted`, `left`, `withdrawn` or `erased`."""
     took_us: int = 0
     """From its opening to its end, of one that converted."""
-
-
-def is_contact(status: str) -> bool:
-    """Does this status say that somebody spoke with the customer?"""
-    return status in ("contacted", "resolved")
 
 
 def newest(follow_ups: Sequence[KeptFollowUp]) -> KeptFollowUp | None:

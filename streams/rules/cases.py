@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
+from schemas.follow_up import CONTACTS
 from schemas.playbook import UNKNOWN
 from schemas.times import MAX_US, MIN_US, US_PER_HOUR
 from streams.rules.case import (
@@ -24,7 +25,6 @@ from streams.rules.case import (
     EndedCase,
     KeptFollowUp,
     Past,
-    is_contact,
     newest,
 )
 from streams.rules.case_counts import CONVERTED, ERASED, LEFT, WITHDRAWN
@@ -138,12 +138,15 @@ def stayed(case: Case, history: Sequence[Answer]) -> Case:
 def followed_up(case: Case, follow_ups: tuple[KeptFollowUp, ...], history: Sequence[Answer]) -> Case:
     """The case with these follow-ups, and what follows from them."""
     last = newest(follow_ups)
-    contacts = [each.occurred_at for each in follow_ups if is_contact(each.status)]
+    first_contact = None
+    for each in follow_ups:
+        if each.status in CONTACTS and (first_contact is None or each.occurred_at < first_contact):
+            first_contact = each.occurred_at
     return msgspec.structs.replace(
         case,
         follow_ups=follow_ups,
         action=NO_ACTION if last is None else last.action,
-        first_contact=min(contacts, default=None),
+        first_contact=first_contact,
         reason=reason_of(history, follow_ups),
     )
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from schemas.events import FOLLOW_UP_OVERDUE, event_id
+from schemas.follow_up import CONTACTS
 from streams.rules import cases, event_data
-from streams.rules.case import FOLLOW_UPS_MAX, Case, CaseChange, EndedCase, KeptFollowUp, Past, is_contact
+from streams.rules.case import FOLLOW_UPS_MAX, Case, CaseChange, EndedCase, KeptFollowUp, Past
 from streams.rules.event_data import Event
 from streams.rules.journey import ANSWERED, OF_ENDED_CASE, Answer, Journey, with_marks
 
@@ -50,7 +51,7 @@ _UNKNOWN_CASE: Final = FollowUpDecision(UNKNOWN_CASE)
 _CASE_FULL: Final = FollowUpDecision(CASE_FULL)
 
 
-class _Named(NamedTuple):
+class _Named(msgspec.Struct, frozen=True, gc=False):
     """What a follow-up names, looked up in a journey."""
 
     case: Case | None
@@ -148,7 +149,7 @@ def _look_up(journey: Journey, follow_up: FollowUp) -> _Named:
 
 def _answered(journey: Journey, follow_up: FollowUp, named: _Named, target: str) -> Answer | None:
     """The response that a contact answers, marked; None: there is none, it is forgotten, or it is marked already."""
-    if not is_contact(follow_up.status):
+    if follow_up.status not in CONTACTS:
         return None
     answer = named.answer
     if named.no_response:
