@@ -24,6 +24,13 @@ def stop_on_signals() -> Iterator[asyncio.Event]:
             loop.remove_signal_handler(number)
 
 
+def sigterm_interrupts() -> None:
+    """Let SIGTERM and a closed terminal do to `asyncio.run` what Ctrl-C does, from here on: it ends in order."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, signal.raise_signal, signal.SIGINT)
+
+
 async def stopped_within(stop: asyncio.Event, seconds: float) -> bool:
     """Wait so long, or until asked to end; tells which."""
     with suppress(TimeoutError):

@@ -22,6 +22,7 @@ from schemas.topics import Topics
 from schemas.webhooks import ENDPOINT_HEADER, NoEvent, envelope
 from streams.cli import kafka
 from streams.cli.console import Failure, say
+from streams.cli.stopping import sigterm_interrupts
 from streams.settings import Settings
 from streams.webhooks.config import Endpoint
 from streams.webhooks.dead_letters import DeadLetters
@@ -53,6 +54,7 @@ async def replay(settings: Settings, endpoint: Endpoint, dry_run: bool) -> Repla
     Raises:
         Failure: the topic does not exist, or Kafka cannot be reached.
     """
+    sigterm_interrupts()
     topic = Topics(settings.topic_prefix).webhook_dead_letter
     partitions = await kafka.partitions_of(settings, [topic])
     group_id = f"{settings.group_id}-webhooks-{endpoint.name}.replay"
