@@ -147,7 +147,9 @@ def test_a_customer_whose_delivery_fails_keeps_the_order_in_the_next_replay(scen
     [(signal.SIGINT, 2, 130), (signal.SIGTERM, 2, 130), (signal.SIGKILL, 40, -9)],
     ids=["Ctrl-C", "SIGTERM", "kill -9"],
 )
-def test_a_replay_that_is_broken_off_goes_on_where_it_was(scene: Scene, how: signal.Signals, again: int, status: int) -> None:
+def test_a_replay_that_is_broken_off_goes_on_where_it_was(
+    scene: Scene, how: signal.Signals, again: int, status: int
+) -> None:
     """At least once: of what was under way nobody knows, and kill -9 takes the last half second with it."""
     write_dead_letters(scene, 100)
     settings = scene.settings("crm", more="concurrency = 2")
