@@ -39,7 +39,8 @@ class Restarts:
     quiet_pause_s: float
     """The same before the first restart: what the load itself makes."""
     alone_s: float
-    """As `ready_s`, of one worker before there was any load: how fast the machine is."""
+    """As `ready_s`, of one worker while there is no load, before or after, whichever took longer: how fast the machine
+    is, which others may use too."""
     stop_s: list[float]
     ready_s: list[float]
     """From the signal to the answer of `/readyz`."""
@@ -89,6 +90,7 @@ def rolling_restart(stage: Stage, per_second: float, seed: int, say: Callable[[s
             over = True
         publishing.result()
         stage.wait_until_done(*workers)
+        alone_s = max(alone_s, _restart(workers[0])[1])
         for worker in workers:
             assert worker.sigterm() == 0, worker.last_words()
         restored = [[int(records) for _, records in OWNED.findall(worker.log())] for worker in workers]
