@@ -21,6 +21,7 @@ from typing import Any
 
 from aiokafka.consumer import fetcher
 from aiokafka.consumer.fetcher import READ_COMMITTED
+from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import TopicPartition
 
 from schemas.response import accept
@@ -29,7 +30,7 @@ from streams.engine.decider import Decider
 from streams.engine.inbox import Inbox
 from streams.engine.records import Record, read_as_bytes
 from streams.engine.store import Store
-from streams.engine.transaction import Transactor
+from streams.engine.transaction import BATCH_BYTES_MAX, CODECS, Transactor
 from streams.engine.unit import encoded_states
 from tests.bench import pure
 from tests.bench.measuring import parser, write
@@ -57,15 +58,16 @@ class Stages:
 class Partition:
     """What a worker has of one, with all its records fetched and not yet parsed."""
 
-    def __init__(self, made: Sequence[Produced], transactor: Transactor, directory: Path) -> None:
+    def __init__(self, made: Sequence[Produced], directory: Path) -> None:
         self.store = Store(directory)
         self.decider = pure.decider_on(self.store)
         self.inbox = Inbox()
         batches = []
         for first in range(0, len(made), FETCHED_RECORDS):
-            builder = transactor._producer.create_batch()
+            builder = BatchBuilder(BATCH_BYTES_MAX, CODECS["none"], is_transactional=1)
             for record in made[first : first + FETCHED_RECORDS]:
-                builder.append(timestamp=record.timestamp_ms, key=record.key, value=record.value)
+                appended = builder.append(timestamp=record.timestamp_ms, key=record.key, value=record.value)
+                assert appended is not None, "all of them fit into one"
             data = bytearray(builder._build())
             data[0:8] = first.to_bytes(8, "big")
             batches.append(bytes(data))
@@ -85,7 +87,7 @@ async def once(shape: str, count: int, unit_records: int, directory: Path, seed:
     made: list[list[Produced]] = [[] for _ in range(PARTITIONS)]
     for record in responses(shape, count, PARTITIONS, int(time.time() * 1000), seed):
         made[record.partition].append(record)
-    partitions = [Partition(some, transactor, directory / f"{shape}-{seed}-{at}") for at, some in enumerate(made)]
+    partitions = [Partition(some, directory / f"{shape}-{seed}-{at}") for at, some in enumerate(made)]
     made.clear()
     stages, busy = Stages(), list(partitions)
     while busy:
@@ -109,6 +111,7 @@ async def once(shape: str, count: int, unit_records: int, directory: Path, seed:
     for one in partitions:
         await commit(one.decider, one.store, transactor, stages)
         one.store.close()
+    await transactor.close()
     return stages.cpu_s
 
 
