@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -110,3 +111,13 @@ def test_ports_that_do_not_exist_are_refused(tmp_path: Path) -> None:
     assert refused.returncode == 1
     assert "NPS_HTTP_PORT" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_a_process_has_no_thread_that_nobody_asked_for() -> None:
+    """With as many processes as cores, libraries that start a thread for each core would have their square."""
+    listed = "import os, streams.app; print(len(os.listdir('/proc/self/task')))"
+    fresh = {name: value for name, value in os.environ.items() if not name.startswith("OPENBLAS")}
+    counted = subprocess.run(
+        [sys.executable, "-c", listed], cwd=ROOT, env=fresh, capture_output=True, text=True, check=True
+    )
+    assert counted.stdout == "1\n"
