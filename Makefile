@@ -46,8 +46,8 @@ prometheus: python ## The real Prometheus that tests run, from Debian's package,
 demo: jars $(STAMP) ## Kafka, a worker, an hour of simulated survey life sped up, and a live table of it
 	@$(PY) -m streams.cli demo $(ARGS)
 
-# Most tests wait for a broker or a clock. Each process has a broker of its own; with more, those that measure time suffer.
-JOBS ?= 2
+# Most tests wait for a broker or a clock. Each process has a broker of its own; with four, those that measure time suffer.
+JOBS ?= 3
 
 .PHONY: test
 test: $(STAMP) ## Every test, on a real Kafka; without Java those that need none (ARGS="-m 'not slow'" for the quick ones)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import re
 import shutil
-import signal
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
-from tests.faults.faults_worker import Controls
 from tests.support.corpus import Produced, corpus
 from tests.support.pacing import paced
 from tests.support.stage import PARTITIONS, Stage
@@ -89,20 +86,3 @@ def test_asked_to_stop_while_it_starts_it_is_gone_soon(stage: Stage) -> None:
                 time.sleep(0.02)
             time.sleep(delay_s)
             assert worker.sigterm() == 0
-
-
-def test_a_worker_told_to_tells_what_it_is_doing_and_goes_on(stage: Stage, tmp_path: Path) -> None:
-    """What is known of a campaign that stood still."""
-    produced = list(corpus(37, 200, time.time_ns() // 1_000_000, "tables", PARTITIONS))
-    with stage.worker("a", Controls(tmp_path / "controls").module) as worker:
-        worker.wait_ready()
-        assert worker.process is not None
-        worker.process.send_signal(signal.SIGUSR1)
-        stage.publish(produced)
-        stage.wait_until_done(worker)
-        assert worker.sigterm() == 0
-    told = [line for line in worker.log().splitlines() if line.startswith("TOLD ")]
-    for what in ("task partition-0: ", "partition 0: ready True ", "fetcher in flight ", "fetched "):
-        assert any(line.startswith(f"TOLD {what}") for line in told), worker.log()
-    assert "Traceback" not in worker.log()
-    stage.assert_topics_and_offsets(stage.oracles(produced))
