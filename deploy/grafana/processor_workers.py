@@ -76,8 +76,8 @@ def kafka() -> list[AnyPanel]:
         lines(
             Query(f"sum by (partition) (nps_restore_records{WORKERS})", "{{partition}}"),
             title="Restores, by partition",
-            description="Changelog records still to be read before a partition goes on; 0 when it is ready. Blue while "
-            "there are any. A curve that stays level is a restore that is stuck.",
+            description="Changelog records still to be read before a partition goes on; 0 when it is ready, none "
+            "before the restore has begun. Blue while there are any. A level curve is a restore that is stuck.",
             unit="short",
             steps=((None, GREEN), (1, BLUE)),
             no_value=NO_PARTITION,

@@ -196,8 +196,8 @@ def _passives_in_range() -> list[AnyPanel]:
         number(
             Query(found, "{{score}}"),
             title="Passives found",
-            description="Events `passive-detected` in the time range, by the score given. Each is a customer to follow "
-            "up. Green where there are any.",
+            description="Customers found to be passive in the time range, by the score given: events "
+            "`passive-detected` but those of the trigger still_passive, which find nobody new. Green from 1.",
             unit="none",
             decimals=0,
             steps=SOME_STEPS,
@@ -223,8 +223,9 @@ def _passives_in_range() -> list[AnyPanel]:
                 "from {{score}}",
             ),
             title="Conversions per passive found",
-            description="Both in the time range, by passive score. No cohort: who converts now was found earlier, so "
-            "choose a range much longer than the time between two surveys. Yellow from 5 %, green from 15 %.",
+            description="Both in the time range, by passive score; detections that were withdrawn count as found. No "
+            "cohort: who converts now was found earlier, so choose a range much longer than the time between two "
+            "surveys. Yellow from 5 %, green from 15 %.",
             unit="percentunit",
             decimals=1,
             steps=CONVERSION_STEPS,

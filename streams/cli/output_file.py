@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,14 +23,20 @@ class CannotWrite(Failure):
 class OutputFile(io.BufferedWriter):
     """Made anew, or emptied; also what fails later, on closing at the latest, is one sentence with the file's name.
 
+    A private one is for its owner's eyes only, also where it was there before and was not.
+
     Raises:
         CannotWrite: by each method.
     """
 
-    def __init__(self, path: Path, mode: int = 0o666) -> None:
+    def __init__(self, path: Path, *, private: bool = False) -> None:
         self._path = path
         with self._explained():
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+            descriptor = os.open(
+                path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600 if private else 0o666
+            )
+            if private and stat.S_ISREG(os.fstat(descriptor).st_mode):
+                os.fchmod(descriptor, 0o600)
         super().__init__(io.FileIO(descriptor, "wb"))
 
     def write(self, content: Buffer) -> int:

@@ -130,7 +130,7 @@ def _refusals(path: Path | None, source: BinaryIO) -> Iterator[Callable[[Refusal
         raise Failure(f"{path} is the file to publish: name another for the refused lines")
     from streams.cli.output_file import CannotWrite, OutputFile
 
-    out = OutputFile(path, 0o600)
+    out = OutputFile(path, private=True)
     try:
         yield lambda refusal: _write_refusal(out, refusal)
     finally:

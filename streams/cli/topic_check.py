@@ -66,9 +66,10 @@ class TopicState(NamedTuple):
 
 
 async def topic_states(
-    settings: Settings, client: AIOKafkaAdminClient, *, of_webhooks: bool = False
+    settings: Settings, client: AIOKafkaAdminClient, *, of_webhooks: bool = False, configured: bool = True
 ) -> list[TopicState]:
-    """Every topic that workers need, and those of webhooks if asked for.
+    """Every topic that workers need, and those of webhooks if asked for; unless `configured`, without looking at their
+    configuration, for which a right of its own is needed.
 
     The responses topic, where it exists, says how many partitions the others need.
     """
@@ -76,7 +77,8 @@ async def topic_states(
     specs = (*topics.all(), *topics.of_webhooks()) if of_webhooks else topics.all()
     existing = await kafka.topics(client)
     count = existing[topics.responses].partitions if topics.responses in existing else settings.partitions
-    configurations = await kafka.topic_configurations(client, [spec.name for spec in specs if spec.name in existing])
+    known = [spec.name for spec in specs if spec.name in existing]
+    configurations = await kafka.topic_configurations(client, known) if configured else {}
     return [
         TopicState(
             spec,

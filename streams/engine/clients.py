@@ -15,6 +15,9 @@ from aiokafka.protocol.commit import OffsetFetchRequest
 
 METADATA_INTERVAL_S: Final = 0.1
 CLOSE_TIMEOUT_S: Final = 1.0
+NO_POLL_INTERVAL_MS: Final = 100 * 365 * 24 * 3600 * 1000
+"""`max_poll_interval_ms` of consumers that stay in their group without fetching, for days: while an endpoint is away,
+as a standby without partitions. That we live is the heartbeat's business. (Brokers are not told of it.)"""
 
 
 class AdminClient(AIOKafkaAdminClient):  # type: ignore[misc]

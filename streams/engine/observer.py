@@ -20,8 +20,9 @@ class UnitReport:
     outcomes: Counter[str] = field(default_factory=Counter)
     detected: Counter[str] = field(default_factory=Counter)
     """Events by trigger."""
-    detected_answers: Counter[tuple[object, object]] = field(default_factory=Counter)
-    """The same events by the answer's score, 7 or 8, and its reason, None where it gives none."""
+    found_answers: Counter[tuple[object, object]] = field(default_factory=Counter)
+    """Those that found somebody new, not still passive, by the answer's score, 7 or 8, and its reason, None where it
+    gives none."""
     changed: Counter[str] = field(default_factory=Counter)
     """Events by change."""
     converted: Counter[object] = field(default_factory=Counter)

@@ -14,7 +14,7 @@ from streams.engine.records import Record
 from streams.engine.sizes import size_bytes
 from streams.engine.unit import Produced, Unit
 from streams.rules.event_data import Event
-from streams.rules.transitions import PASSIVE_TO_PROMOTER
+from streams.rules.transitions import PASSIVE_TO_PROMOTER, STILL_PASSIVE
 
 _encode_json: Final = msgspec.json.Encoder().encode
 
@@ -24,7 +24,8 @@ def publish(unit: Unit, event: Event, topics: Topics, source: str, sequence: int
     report = unit.report
     if event.type == PASSIVE_DETECTED:
         topic, labels = topics.passive_detected, report.detected
-        report.detected_answers[event.data["score"], event.data["reason"]] += 1
+        if event.label != STILL_PASSIVE:
+            report.found_answers[event.data["score"], event.data["reason"]] += 1
     elif event.type == SCORE_CHANGED:
         topic, labels = topics.score_changed, report.changed
         if event.label == PASSIVE_TO_PROMOTER:

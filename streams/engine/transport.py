@@ -27,7 +27,7 @@ from faust.types.tuples import TP, ConsumerMessage
 from mode import Service
 
 from streams.engine.access import REFUSALS
-from streams.engine.clients import make_patient
+from streams.engine.clients import NO_POLL_INTERVAL_MS, make_patient
 from streams.engine.records import Record, read_as_bytes
 
 FETCH_TIMEOUT_S = 0.25
@@ -209,8 +209,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             auto_offset_reset="earliest",
             isolation_level="read_committed",
             max_poll_records=self.app.conf.broker_max_poll_records,
-            # A restore may take long and must not cost the membership: liveness is the heartbeat's business.
-            max_poll_interval_ms=24 * 3600 * 1000,
+            max_poll_interval_ms=NO_POLL_INTERVAL_MS,
             max_partition_fetch_bytes=PARTITION_FETCH_BYTES,
             fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
             metadata_max_age_ms=METADATA_MAX_AGE_MS,

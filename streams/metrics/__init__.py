@@ -84,7 +84,7 @@ class Metrics:
         )
         self._reasons = labelled(
             "nps_passive_detected_reasons_total",
-            "Events published: a passive customer was found, by the answer's score and reason.",
+            "Events published: a customer was found who was not passive before, by the answer's score and reason.",
             "score,reason",
             product(PASSIVE_SCORES, (*get_args(ReasonGiven), None)),
         )
@@ -184,7 +184,7 @@ class Metrics:
         self._commit.observe(report.commit_s)
         self._responses.add(report.outcomes)
         self._detected.add(report.detected)
-        self._reasons.add(report.detected_answers)
+        self._reasons.add(report.found_answers)
         self._changed.add(report.changed)
         self._converted.add(report.converted)
         self._withdrawn.add(report.withdrawn)

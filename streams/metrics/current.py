@@ -65,7 +65,7 @@ class Current(Collector):
             "nps_follow_ups_lag_seconds",
             "Age of the oldest follow-up not yet committed; while they cannot be read, time since they last were.",
         )
-        to_restore = _by_partition("nps_restore_records", "Changelog records still to be restored.")
+        to_restore = _by_partition("nps_restore_records", "Changelog records still to be restored, once that is known.")
         state_bytes = _by_partition("nps_state_bytes", "Size of the local state.")
         for status in view.statuses:
             labels = [str(status.partition)]
@@ -73,7 +73,10 @@ class Current(Collector):
             lag_seconds.add_metric(labels, status.lag_seconds)
             follow_ups_records.add_metric(labels, status.follow_ups_lag_records)
             follow_ups_seconds.add_metric(labels, status.follow_ups_lag_seconds)
-            to_restore.add_metric(labels, 0 if status.ready else max(status.restore_total - status.restored_records, 0))
+            if status.ready:
+                to_restore.add_metric(labels, 0)
+            elif status.restore_total:  # else it waits for its turn, or its changelogs have no leader
+                to_restore.add_metric(labels, max(status.restore_total - status.restored_records, 0))
             state_bytes.add_metric(labels, status.state_bytes)
         yield from (lag_records, lag_seconds, follow_ups_records, follow_ups_seconds, to_restore, state_bytes)
         yield from self._disk()

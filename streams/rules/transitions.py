@@ -36,6 +36,8 @@ NONE: Final = "none"
 """The category before the first answer."""
 
 PASSIVE_TO_PROMOTER: Final = "passive_to_promoter"
+STILL_PASSIVE: Final = "still_passive"
+"""The trigger of a detection that finds nobody new: a passive who was found before, after the cooldown."""
 """The change that is a conversion."""
 
 NO_SCORE: Final = len(SCORES)
@@ -89,7 +91,7 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
     Transition(NONE,      PASSIVE,   PASSIVE_DETECTED, "first_response",        ALWAYS,      OPENS),
     Transition(DETRACTOR, PASSIVE,   PASSIVE_DETECTED, "from_detractor",        ALWAYS,      OPENS),
     Transition(PROMOTER,  PASSIVE,   PASSIVE_DETECTED, "from_promoter",         ALWAYS,      OPENS),
-    Transition(PASSIVE,   PASSIVE,   PASSIVE_DETECTED, "still_passive",         COOLED_DOWN, OPENS),
+    Transition(PASSIVE,   PASSIVE,   PASSIVE_DETECTED, STILL_PASSIVE,           COOLED_DOWN, OPENS),
 
     Transition(PASSIVE,   PROMOTER,  SCORE_CHANGED,    PASSIVE_TO_PROMOTER,     CONFIGURED,  CLOSES),
     Transition(PASSIVE,   DETRACTOR, SCORE_CHANGED,    "passive_to_detractor",  CONFIGURED,  CLOSES),

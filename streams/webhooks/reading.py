@@ -21,7 +21,7 @@ from aiokafka.structs import ConsumerRecord
 
 from schemas.webhooks import NoEvent, envelope
 from streams.engine.access import REFUSALS
-from streams.engine.clients import make_patient, stop_consumer
+from streams.engine.clients import NO_POLL_INTERVAL_MS, make_patient, stop_consumer
 from streams.webhooks.config import Endpoint
 from streams.webhooks.delivery import Delivery, Event
 from streams.webhooks.lanes import Lanes
@@ -89,8 +89,7 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]
             auto_offset_reset="earliest",
             # Gives a partition number of all topics to one member: they are merged.
             partition_assignment_strategy=(RangePartitionAssignor,),
-            # An endpoint may keep us waiting for hours; that we live is the heartbeat's business.
-            max_poll_interval_ms=24 * 3600 * 1000,
+            max_poll_interval_ms=NO_POLL_INTERVAL_MS,
             session_timeout_ms=reading.session_timeout_ms,
             heartbeat_interval_ms=max(reading.session_timeout_ms // 6, 1),
             rebalance_timeout_ms=max(2 * reading.session_timeout_ms, 30_000),

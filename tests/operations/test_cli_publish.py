@@ -98,6 +98,7 @@ def test_refuses_line_by_line_without_a_word_of_their_content(environment: dict[
     lines += [REFUSED[number][0] if number in REFUSED else "" for number in range(2, 9)]
     lines.append(json.dumps(response(9)))
     refused = tmp_path / "refused.ndjson"
+    refused.touch(0o644)
     result = run(environment, "publish", written(tmp_path, "a.jsonl", *lines), "--refused", str(refused), "--json")
     assert result.exit_code == 1
     assert json.loads(result.stdout) == {
@@ -119,7 +120,7 @@ def test_refuses_line_by_line_without_a_word_of_their_content(environment: dict[
     assert [row["line"] for row in kept] == sorted(REFUSED)
     assert kept[0]["original"] == REFUSED[2][0]
     assert "original_base64" in kept[2]
-    assert refused.stat().st_mode & 0o777 == 0o600
+    assert refused.stat().st_mode & 0o777 == 0o600, "also where it was there before"
     assert {json.loads(record.value or b"")["response_id"] for record in published(environment)} == {"r-0", "r-9"}
 
 

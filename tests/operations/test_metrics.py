@@ -174,7 +174,7 @@ async def test_a_unit_of_work_is_counted() -> None:
             records=10,
             outcomes=Counter(accepted=6, dead_letter=4),
             detected=Counter(first_response=3),
-            detected_answers=Counter({(7, "indifferent"): 1, (8, None): 2}),
+            found_answers=Counter({(7, "indifferent"): 1, (8, None): 2}),
             changed=Counter(passive_to_promoter=2),
             converted=Counter({8: 2}),
             withdrawn=Counter(erased=1),
@@ -252,8 +252,15 @@ async def test_a_lost_partition_takes_its_series_with_it() -> None:
 
 async def test_what_is_left_to_restore() -> None:
     worker = Worker()
-    worker.engine.statuses = [PartitionStatus(0, False, 0, 0, 300, 1_000, 0)]
-    assert (await worker.samples())["nps_restore_records", labels(partition="0")] == 700
+    worker.engine.statuses = [
+        PartitionStatus(0, False, 0, 0, 300, 1_000, 0),
+        PartitionStatus(1, False, 0, 0, 0, 0, 0),
+        PartitionStatus(2, True, 0, 0, 1_000, 1_000, 0),
+    ]
+    found = await worker.samples()
+    assert found["nps_restore_records", labels(partition="0")] == 700
+    assert ("nps_restore_records", labels(partition="1")) not in found, "not known yet, and not 0"
+    assert found["nps_restore_records", labels(partition="2")] == 0
 
 
 async def test_awkward_names_are_escaped() -> None:

@@ -156,7 +156,7 @@ async def test_nothing_that_happens_brings_a_series_beyond_the_known_ones(tmp_pa
             records=9,
             outcomes=by_label["nps_responses_total outcome"],
             detected=by_label["nps_passive_detected_total trigger"],
-            detected_answers=Counter({(7, "indifferent"): 1, (8, None): 2}),
+            found_answers=Counter({(7, "indifferent"): 1, (8, None): 2}),
             changed=by_label["nps_score_changed_total change"],
             converted=Counter({7: 1, 8: 1}),
             withdrawn=by_label["nps_passive_withdrawn_total cause"],

@@ -97,7 +97,7 @@ class PartitionOracle:
         self.outcomes: Counter[str] = Counter()
         self.suppressed: Counter[str] = Counter()
         self.labels: Counter[tuple[str, str]] = Counter()  # (event type, label)
-        self.found: Counter[tuple[int, str]] = Counter()  # (score, reason or "unknown") of each detection
+        self.found: Counter[tuple[int, str]] = Counter()  # (score, reason or "unknown") of each detection but renewals
         self.converted: Counter[int] = Counter()  # passive score before → conversions
         self.reasons: Counter[str] = Counter()
         self.misplaced = 0
@@ -132,7 +132,8 @@ class PartitionOracle:
         for event in events:
             self.labels[event.type, event.label] += 1
             if event.type == DETECTED:
-                self.found[event.data["score"], event.data["reason"] or "unknown"] += 1
+                if event.label != "still_passive":
+                    self.found[event.data["score"], event.data["reason"] or "unknown"] += 1
             elif event.label == "passive_to_promoter":
                 self.converted[event.data["previous_score"]] += 1
         if self.keep:
