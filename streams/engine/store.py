@@ -27,6 +27,7 @@ from rocksdict import (
     DBCompressionType,
     Options,
     Rdict,
+    ReadOptions,
     WriteBatch,
     WriteOptions,
 )
@@ -157,20 +158,19 @@ class Store:
     def scan(self, prefix: bytes, start: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
         """Yield key and value of the keys that begin with a prefix, in order, from `start` on."""
         last = start or prefix
-        for key, value in self._db.items(from_key=last):
-            if not key.startswith(prefix):
-                return
+        bounded = _up_to(prefix)
+        for key, value in self._db.items(from_key=last, read_opt=bounded):
             yield key, value
             last = key
-        if (error := self._unseen_error(last)) is not None:
+        if (error := self._unseen_error(last, bounded)) is not None:
             raise self._failure(error)
 
-    def _unseen_error(self, last: bytes) -> Exception | None:
+    def _unseen_error(self, last: bytes, bounded: ReadOptions) -> Exception | None:
         """Return why nothing follows: where a file can't be read, rocksdict's iterators just end. None: it is the end.
 
         The iterator must not get into a traceback: whoever holds the error would keep the store open.
         """
-        iterator = self._db.iter()
+        iterator = self._db.iter(bounded)
         iterator.seek(last)
         if iterator.valid() and iterator.key() == last:
             iterator.next()
@@ -258,6 +258,16 @@ class Store:
         del self._db
         if self.damaged:
             shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _up_to(prefix: bytes) -> ReadOptions:
+    """To read what begins with a prefix and nothing behind it. Else a scan that finds little walks over everything that
+    was deleted behind its end, up to the next key that is alive: after a bulk erasure some 10 ms, for each one more.
+    """
+    options = ReadOptions()
+    if below := prefix.rstrip(b"\xff"):  # what begins with bytes of 255 alone has nothing behind it
+        options.set_iterate_upper_bound(below[:-1] + bytes([below[-1] + 1]))
+    return options
 
 
 def _reason(error: Exception) -> str:
