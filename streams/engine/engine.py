@@ -127,6 +127,8 @@ class Engine:
         self._leaving.update(partition.number for partition in gone)
         await asyncio.gather(*(partition.close() for partition in gone))
         self._leaving.difference_update(partition.number for partition in gone)
+        if self._stopped:  # meanwhile
+            return
         for number in sorted(partitions):
             partition = self._partitions.get(number)
             if partition is None:

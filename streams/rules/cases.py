@@ -29,7 +29,7 @@ from streams.rules.case import (
 )
 from streams.rules.case_counts import CONVERTED, ERASED, LEFT, WITHDRAWN
 from streams.rules.category import CATEGORY_OF_SCORE, PASSIVE
-from streams.rules.journey import OF_ENDED_CASE, Answer, with_marks
+from streams.rules.journey import OF_ENDED_CASE, Answer, passive_run, with_marks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -154,7 +154,8 @@ def followed_up(case: Case, follow_ups: tuple[KeptFollowUp, ...], history: Seque
 def ended(case: Case, happening: Happening, now_us: int) -> CaseChange:
     """What ends it, and how."""
     end = _ENDS[happening]
-    return CaseChange(case, None, end, max(now_us - case.opened_at, 0) if end == CONVERTED else 0)
+    took_us = max(min(now_us, MAX_US) - case.opened_at, 0)  # a record time is the publisher's: sums must stay sums
+    return CaseChange(case, None, end, took_us if end == CONVERTED else 0)
 
 
 def after_the_end(case: Case, past: Past | None) -> Past:
@@ -173,13 +174,19 @@ def newest_known(known: dict[str, int]) -> dict[str, int]:
     return dict(list(known.items())[-FOLLOW_UPS_MAX:])
 
 
-def mark_ended_run(history: list[Answer], end: int) -> None:
-    """Mark, in a history that is being made, the answers of the passive run that ended before index `end`."""
-    for place in range(end - 1, -1, -1):
-        answer = history[place]
-        if CATEGORY_OF_SCORE[answer.score] is not PASSIVE:
-            return
-        history[place] = with_marks(answer, answer.marks | OF_ENDED_CASE)
+def mark_ended(history: list[Answer], before: Sequence[Answer], case: Case, own: Answer) -> None:
+    """Mark, in a history that is being made, the answers of a case that has ended: of the passive run that ends the
+    history `before`, and the one that the newest detection was about, which a late answer or an edit may have parted
+    from it. `own` is the arriving answer, which stays the object that it is.
+    """
+    ids = {answer.response_id for answer in before[-passive_run(before) :]}
+    ids.add(case.response_id)
+    for place, answer in enumerate(history):
+        if answer is own:
+            if answer.response_id in ids:
+                answer.marks |= OF_ENDED_CASE
+        elif answer.response_id in ids:
+            history[place] = with_marks(answer, answer.marks | OF_ENDED_CASE)
 
 
 def unmark_run(history: list[Answer], own: Answer) -> None:

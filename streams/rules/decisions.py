@@ -20,7 +20,6 @@ from streams.rules.category import CATEGORY_OF_SCORE, PROMOTER
 from streams.rules.event_data import Event
 from streams.rules.journey import (
     HISTORY_LIMIT_ANSWERS,
-    OF_ENDED_CASE,
     Answer,
     Detection,
     Journey,
@@ -29,10 +28,8 @@ from streams.rules.journey import (
     appended,
     inserted,
     order,
-    passive_run,
     passive_since,
     replaced,
-    with_marks,
 )
 from streams.rules.transitions import (
     CLOSES,
@@ -159,8 +156,9 @@ def _accept(
     counted = answer if age_us <= config.counts_retention_us else None
     if case is not None and rule.detection is CLOSES:
         happening = Happening.PROMOTED if rule.after is PROMOTER else Happening.DROPPED
+        assert journey is not None, "a case is a journey's"
         change = cases.ended(case, happening, now_us)
-        cases.mark_ended_run(history, len(history) - 1)
+        cases.mark_ended(history, journey.history, case, answer)
         past = cases.after_the_end(case, past)
         case = None
 
@@ -231,7 +229,7 @@ def _amend(
         change = None
         if case is not None:
             change = cases.ended(case, Happening.CORRECTED, now_us)
-            _mark_ended(history, journey, answer)
+            cases.mark_ended(history, journey.history, case, answer)
             past = cases.after_the_end(case, past)
         return Decision(AMENDED, Journey(history, None, None, past), counted, retracted, (event,), None, change)
     if now_us - after.responded_at > config.event_max_age_us:
@@ -251,16 +249,6 @@ def _stayed(case: Case | None, history: list[Answer]) -> tuple[Case | None, Case
         return None, None
     after = cases.stayed(case, history)
     return after, None if after is case else CaseChange(case, after)
-
-
-def _mark_ended(history: list[Answer], journey: Journey, amended: Answer) -> None:
-    """Mark the answers of the passive run that an edit ended; the edited one itself is the object to be counted."""
-    run = {answer.response_id for answer in journey.history[-passive_run(journey.history) :]}
-    if amended.response_id in run:
-        amended.marks |= OF_ENDED_CASE
-    for place, answer in enumerate(history):
-        if answer.response_id in run and answer is not amended:
-            history[place] = with_marks(answer, answer.marks | OF_ENDED_CASE)
 
 
 def _cooling_down(config: RulesConfig, detection: Detection | None, answer: Answer) -> bool:

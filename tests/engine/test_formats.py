@@ -17,12 +17,14 @@ from streams.engine import decider as decider_module
 from streams.engine import formats, ledger
 from streams.engine import unit as unit_module
 from streams.engine.decider import Decider, DecidingConfig
-from streams.engine.formats import Cells, Corrupt, Format, NewerFormat
+from streams.engine.formats import CASE_COUNTS, Cells, Corrupt, Format, NewerFormat
 from streams.engine.inbox import Slice
 from streams.engine.ledger import LedgerMemory
 from streams.engine.store import Checkpoint, Store
-from streams.rules.decisions import RulesConfig
+from streams.rules.case_counts import amounts
+from streams.rules.decisions import RulesConfig, decide
 from streams.rules.journey import Answer, Journey
+from tests.rules import build
 from tests.support.corpus import Produced
 from tests.support.kafka_reading import publish
 from tests.support.oracle_events import DAY_US
@@ -185,3 +187,14 @@ def test_a_newer_record_of_another_worker_stops_the_worker_that_follows_its_coun
         publish(stage.bootstrap_servers, stage.topics.segment_counts, newer)
         assert_stops(a, "a day's counts is stored in format 99")
         assert_stops(b, "a day's counts is stored in format 99")
+
+
+@pytest.mark.parametrize("record_time_ms", [build.NOW_MS * 1_000_000, 2**63 - 1])
+def test_how_long_a_case_took_can_be_stored_whatever_a_record_time_says(record_time_ms: int) -> None:
+    """A publisher's may be in nanoseconds, and a broker before 4.0 takes it."""
+    passive = build.after(build.response("r1", 8, 2))
+    change = decide(build.CONFIG, build.CUSTOMER, passive, build.response("r2", 9, 1), record_time_ms).case
+    assert change is not None
+    assert change.end == "converted"
+    counted = {cell: 10_000 * amount for cell, amount in amounts(change)}
+    assert CASE_COUNTS.decode(CASE_COUNTS.encode(counted)) == counted

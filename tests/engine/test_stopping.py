@@ -1,4 +1,4 @@
-"""A partition that is told to stop twice: by a rebalance, and by a SIGTERM that comes in the middle of it."""
+"""Told to stop twice: by a rebalance, and by a SIGTERM that comes in the middle of it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from unittest.mock import AsyncMock, Mock
 
 import pytest
 
+from schemas.topics import Topics
+from streams.engine.engine import Engine
 from streams.engine.partition import Partition
 from streams.engine.shared import Shared
 
@@ -39,3 +41,27 @@ async def test_it_is_closed_only_when_its_last_unit_is_committed(tmp_path: Path,
     await partition.close()
     await pausing
     assert said == ["committed" if ready else "given up", "let go"]
+
+
+async def test_a_stop_while_the_group_takes_partitions_away_stays_a_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is opened any more when what was taken away has closed."""
+    opened: list[int] = []
+
+    async def closes_slowly(_: Partition) -> None:
+        await asyncio.sleep(0.05)
+
+    monkeypatch.setattr(Partition, "start", lambda partition: opened.append(partition.number))
+    monkeypatch.setattr(Partition, "close", closes_slowly)
+    monkeypatch.setattr("streams.engine.engine.FollowUpsConsumer", Mock(return_value=AsyncMock(start=Mock())))
+    config = Mock(state_dir=tmp_path, deciding=Mock(partitions=3, topics=Topics()))
+    engine = Engine(config, Mock(), Mock(), Mock(), Mock(), AsyncMock())
+    await engine.assign([0, 1, 2])
+    opened.clear()
+    assigning = asyncio.create_task(engine.assign([0, 1]))
+    await asyncio.sleep(0.01)
+    await engine.stop()
+    await assigning
+    assert opened == []
+    assert not engine.joined

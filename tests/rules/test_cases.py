@@ -199,6 +199,16 @@ ENDED = after(response("r1", 8, 4), response("r2", 9, 3))
 """The case of r1 has ended; r2 is the latest."""
 AGAIN = after(response("r1", 8, 4), response("r2", 9, 3), response("r3", 7, 2))
 """The same, and a case of r3 is open."""
+CUT_OFF = after(response("r1", 7, 20), response("r3", 7, 12), response("r2", 3, 15), response("r4", 9, 8))
+"""The case of r1 has ended; r2 came late, and parted r1 from r3 in the history."""
+CUT_OFF_AGAIN = after(
+    response("r1", 7, 20),
+    response("r3", 7, 12),
+    response("r1", 3, 20, revision=1),
+    response("r4", 9, 8),
+    response("r5", 8, 1),
+)
+"""It has ended, and that of r5 is open; r1 was edited, and is no passive any more."""
 OLD_DETECTION = event_id(PASSIVE_DETECTED, "relational", CUSTOMER, "r1", 0)
 NEW_DETECTION = event_id(PASSIVE_DETECTED, "relational", CUSTOMER, "r3", 0)
 
@@ -223,6 +233,12 @@ OUTCOMES: list[tuple[Journey | None, dict[str, Any], str, str | None]] = [
     (AGAIN, {"response_id": "r1"}, "late", "r1"),
     (AGAIN, {"response_id": "r2"}, "matched", "r2"),
     (AGAIN, {"detected_event_id": NEW_DETECTION, "response_id": "r1"}, "matched", "r1"),
+    (CUT_OFF, {"response_id": "r1"}, "late", "r1"),
+    (CUT_OFF, {"response_id": "r2"}, "feedback", "r2"),
+    (CUT_OFF, {"response_id": "r3"}, "late", "r3"),
+    (CUT_OFF_AGAIN, {"response_id": "r1"}, "late", "r1"),
+    (CUT_OFF_AGAIN, {"response_id": "r3"}, "late", "r3"),
+    (CUT_OFF_AGAIN, {"response_id": "r5"}, "matched", "r5"),
     (PROMOTER, {}, "feedback", "r1"),
     (STALE, {"response_id": "r1"}, "feedback", "r1"),
     (None, {}, "unknown_case", None),

@@ -206,11 +206,11 @@ class PartitionOracle:
         if case is None:
             return
         case.end = end
-        case.took_us = max(now_us - case.opened_us, 0)
+        case.took_us = max(min(now_us, LAST_US) - case.opened_us, 0)
         journey.ended = [*journey.ended, case][-8:]
         for each in case.follow_ups:
             journey.remember(each.follow_up_id, each.revision)
-        ids = {kept.response.response_id for kept in run}
+        ids = {kept.response.response_id for kept in run} | {case.response_id}
         for kept in journey.history:
             if kept.response.response_id in ids:
                 kept.of_ended_case = True
