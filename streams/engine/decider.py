@@ -18,9 +18,10 @@ from schemas.keys import JourneyKind, erasure_prefix, journey_key, parse_journey
 from schemas.response import Rejected, SurveyResponse, accept, erased_id
 from schemas.times import US_PER_DAY
 from schemas.topics import Topics
-from streams.engine.anonymous import end_of_index, index_key, indexed_key, is_anonymous
+from streams.engine.anonymous import INDEX_PREFIX, end_of_index, index_key, indexed_key, is_anonymous
 from streams.engine.due import DUE_PREFIX, due_entry, due_key, end_of_due
 from streams.engine.formats import JOURNEY, REMEMBERED
+from streams.engine.fronts import Front
 from streams.engine.inbox import Slice
 from streams.engine.ledger import CaseLedger, Ledger, LedgerMemory
 from streams.engine.placement import partitions_of
@@ -72,6 +73,7 @@ class Decider:
         self.cases = CaseLedger(self._stored_case_counts, config.segment_limit, config.segment_crosses, memory)
         self.unit = Unit(partition, stream_time_ms)
         self.committing: Unit | None = None
+        self._due, self._anonymous = Front(store, DUE_PREFIX), Front(store, INDEX_PREFIX)
         self.last_offset = 0
         """Of the response that is being decided, or was last."""
 
@@ -186,7 +188,7 @@ class Decider:
         """
         if self._config.rules.follow_up_sla_us == NO_SLA:
             return False
-        entry, _ = next(self._store.scan(DUE_PREFIX), (None, None))
+        entry = next(self._due.scan(), None)
         return entry is not None and entry < end_of_due(now_us)
 
     def decide_overdue(self, now_us: int) -> bool:
@@ -196,7 +198,7 @@ class Decider:
         """
         end, unit = end_of_due(now_us), self.unit
         count = 0
-        for entry, _ in islice(self._store.scan(DUE_PREFIX), PRUNED_PER_CALL_MAX):
+        for entry in islice(self._due.scan(), PRUNED_PER_CALL_MAX):
             if entry >= end:
                 return False
             count += 1
@@ -359,6 +361,9 @@ class Decider:
 
     def unit_committed(self) -> None:
         """Take note that the store holds what `close_unit` handed over."""
+        if self.committing is not None:
+            for front in (self._due, self._anonymous):
+                front.written(self.committing.index_entries.items())
         self.committing = None
 
     # --- forgetting ---------------------------------------------------------------------------------------------------
@@ -367,9 +372,8 @@ class Decider:
         """Forget anonymous responses whose time has come, by the partition's own time; True if there may be more."""
         end = end_of_index(self.unit.stream_time_ms - ANONYMOUS_FORGET_AFTER_MS)
         entries = self.unit.index_entries
-        found = islice(self._store.scan(b"a"), PRUNED_PER_CALL_MAX)
         count = 0
-        for entry, _ in found:
+        for entry in islice(self._anonymous.scan(), PRUNED_PER_CALL_MAX):
             if entry >= end:
                 return False
             count += 1
