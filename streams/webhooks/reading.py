@@ -22,6 +22,7 @@ from aiokafka.structs import ConsumerRecord
 from schemas.webhooks import NoEvent, envelope
 from streams.engine.access import REFUSALS
 from streams.engine.clients import NO_POLL_INTERVAL_MS, make_patient, stop_consumer
+from streams.engine.header_names import read_any_header_names
 from streams.webhooks.config import Endpoint
 from streams.webhooks.delivery import Delivery, Event
 from streams.webhooks.lanes import Lanes
@@ -80,6 +81,7 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]
         self._commit_due_s = 0.0
         self._ends: dict[TopicPartition, int] = {}
         self._ends_due_s = 0.0
+        read_any_header_names()
         self._consumer = AIOKafkaConsumer(
             **reading.kafka,
             group_id=f"{reading.group_prefix}-{endpoint.name}",
