@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections import Counter
 
@@ -12,6 +13,7 @@ from schemas.events import PASSIVE_DETECTED
 from schemas.topics import Topics
 from tests.support.raw_batches import RawBatch, RawRecord, raw_batch, send_raw
 from tests.webhooks.events import PARTITIONS
+from tests.webhooks.receiver import Answer, always
 from tests.webhooks.scene import Scene, numbers, until
 
 pytestmark = pytest.mark.kafka
@@ -71,3 +73,17 @@ def test_foreign_records_among_events_end_nothing(scene: Scene) -> None:
     assert came == Counter(good) + Counter(ids * PARTITIONS)
     causes = Counter(letter["nps.webhook.cause"] for letter in scene.dead_letters())
     assert causes == {"not_an_event": (len(FOREIGN) - len(ids)) * PARTITIONS}
+
+
+def test_an_endpoint_that_takes_nothing_for_days_keeps_its_partitions(scene: Scene) -> None:
+    scene.receiver.scripts[scene.path("away")] = always(Answer(503))
+    scene.receiver.scripts[scene.path("gone")] = always(Answer(410))
+    with scene.process("away", "gone", module="tests.support.idle_nps", webhooks_pending="20") as process:
+        process.wait_ready()
+        ids = scene.publisher.send_all([f"c{number}" for number in range(50)], 1)
+        until(lambda: process.metrics()["nps_webhook_pending", (("endpoint", "away"),)] > 10)
+        until(lambda: json.loads(process.get("/readyz"))["disabled"] == ["gone"])
+        time.sleep(1.5)  # days, and several heartbeats
+        assert process.status("/readyz") == 200, process.problem("/readyz")
+        scene.receiver.scripts[scene.path("away")] = always(Answer())
+        assert {request.id for request in scene.receiver.wait_for(50, scene.path("away"))} == ids
