@@ -12,7 +12,7 @@ import msgspec
 from aiokafka.consumer import fetcher
 from aiokafka.structs import TopicPartition
 
-from streams.engine.header_names import LenientRecords
+from streams.engine.header_names import read_any_header_names
 
 
 class Record(msgspec.Struct, gc=False):
@@ -39,5 +39,5 @@ class _PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
 
 def read_as_bytes() -> None:
     """Let every consumer of this process hand out `Record`s, whatever the names of headers are."""
-    fetcher.MemoryRecords = LenientRecords
+    read_any_header_names()
     fetcher.PartitionRecords = _PartitionRecords

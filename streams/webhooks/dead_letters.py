@@ -45,9 +45,11 @@ class DeadLetters:
         """Return once Kafka has acknowledged the record, however long that takes."""
         own = [(name, value) for name, value in record.headers if name not in ERROR_HEADERS]
         why = dead_letter_headers(endpoint, cause, message, *self._origin(record))
+        # aiokafka writes no record that has neither, as somebody else may have.
+        value = b"" if record.key is None and record.value is None else record.value
         while True:
             try:
-                await self._producer.send_and_wait(self._topic, record.value, record.key, headers=[*own, *why])
+                await self._producer.send_and_wait(self._topic, value, record.key, headers=[*own, *why])
                 return
             except REFUSALS:
                 raise

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from aiokafka.structs import ConsumerRecord
 
-from schemas.events import FOLLOW_UP_OVERDUE
+from schemas.events import FOLLOW_UP_OVERDUE, SEQUENCE_DIGITS
 
 ONE_TRANSACTION_MS: Final = 60_000
 """Of events that were written longer apart the earlier goes first: an input that was made anew counts from 0 again."""
@@ -27,7 +27,7 @@ class _Place(NamedTuple):
     """Where an event belongs among those of the other topics."""
 
     sequence: int | None
-    """None: an older release wrote it."""
+    """None: an older release wrote it, or somebody else."""
     comes_last: bool
     """Of those with this sequence: what was found to be overdue was so after the response was decided."""
     timestamp: int
@@ -87,7 +87,7 @@ def _place(record: ConsumerRecord) -> _Place:
     said = dict(record.headers)
     sequence = said.get("ce_sequence") or b""
     return _Place(
-        int(sequence) if sequence.isdigit() else None,
+        int(sequence) if sequence.isdigit() and len(sequence) <= SEQUENCE_DIGITS else None,
         said.get("ce_type") == FOLLOW_UP_OVERDUE.encode(),
         record.timestamp,
         (said.get("ce_time") or b"").rstrip(b"Z"),

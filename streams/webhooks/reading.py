@@ -22,6 +22,7 @@ from aiokafka.structs import ConsumerRecord
 from schemas.webhooks import NoEvent, envelope
 from streams.engine.access import REFUSALS
 from streams.engine.clients import NO_POLL_INTERVAL_MS, make_patient, stop_consumer
+from streams.engine.header_names import read_any_header_names
 from streams.webhooks.config import Endpoint
 from streams.webhooks.delivery import Delivery, Event
 from streams.webhooks.lanes import Lanes
@@ -80,6 +81,7 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]
         self._commit_due_s = 0.0
         self._ends: dict[TopicPartition, int] = {}
         self._ends_due_s = 0.0
+        read_any_header_names()
         self._consumer = AIOKafkaConsumer(
             **reading.kafka,
             group_id=f"{reading.group_prefix}-{endpoint.name}",
@@ -164,20 +166,18 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]
         for tp in assigned:
             found = notes.get(tp)
             if found is None or found.offset < 0:
-                first = ends[tp] if self._endpoint.start == "now" else beginnings[tp]
+                first = Commit(ends[tp] if self._endpoint.start == "now" else beginnings[tp], "")
             elif found.offset > ends[tp]:
                 logger.error("%s: %s was made anew: reading it from its beginning", self._endpoint.name, tp.topic)
-                first = beginnings[tp]
+                first = Commit(beginnings[tp], "")
             else:
-                self._committed[tp] = Commit(found.offset, found.metadata or "")
-                self._progress[tp], problem = resume(self._committed[tp], ends[tp])
-                if problem:
-                    logger.warning(
-                        "%s: %s-%d: %s: what follows may be sent again", self.name, tp.topic, tp.partition, problem
-                    )
-                continue
-            self._consumer.seek(tp, first)
-            self._progress[tp] = Progress(Commit(first, ""))
+                first = self._committed[tp] = Commit(found.offset, found.metadata or "")
+            self._progress[tp], problem = resume(first, ends[tp])
+            if problem:
+                logger.warning(
+                    "%s: %s-%d: %s: what follows may be sent again", self.name, tp.topic, tp.partition, problem
+                )
+            self._consumer.seek(tp, first.offset)
         for tp in assigned:
             self._merges.setdefault(tp.partition, Merge(t.topic for t in assigned if t.partition == tp.partition))
         # Also where nothing was read yet: a new endpoint begins here, whatever happens before its first event.
@@ -202,9 +202,10 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]
         """Read where there is room, waiting a little where there is nothing."""
         open_ = []
         if self._lanes.pending <= self._reading.pending_limit // 2 and not self._delivery.disabled:
-            owned = self._consumer.assignment()
             open_ = [
-                tp for tp in self._progress if tp in owned and self._merges[tp.partition].waiting(tp.topic) < HELD_AHEAD
+                tp
+                for tp in self._progress
+                if self._placed(tp) and self._merges[tp.partition].waiting(tp.topic) < HELD_AHEAD
             ]
         if not open_:
             self._lanes.changed.clear()
@@ -212,10 +213,7 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]
                 async with asyncio.timeout(POLL_TIMEOUT_MS / 1000):
                     await self._lanes.changed.wait()
             return
-        holds = any(merge.waiting(topic) for merge in self._merges.values() for topic in merge.topics)
-        timeout_ms = HELD_POLL_TIMEOUT_MS if holds else POLL_TIMEOUT_MS
-        fetched = await self._consumer.getmany(*open_, timeout_ms=timeout_ms, max_records=RECORDS_PER_POLL)
-        for tp, records in fetched.items():
+        for tp, records in (await self._fetch(open_)).items():
             progress = self._progress.get(tp)
             if progress is None:  # it was given back meanwhile
                 continue
@@ -223,6 +221,23 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]
             for record in new:
                 progress.begin(record.offset)
             self._merges[tp.partition].add(tp.topic, new, self._unheard(tp))
+
+    async def _fetch(self, open_: Sequence[TopicPartition]) -> Mapping[TopicPartition, Sequence[ConsumerRecord]]:
+        """Where one partition fails, what aiokafka has taken of others is lost with the error: go back before it, so
+        that it is read again and not committed as if it had been.
+        """
+        holds = any(merge.waiting(topic) for merge in self._merges.values() for topic in merge.topics)
+        timeout_ms = HELD_POLL_TIMEOUT_MS if holds else POLL_TIMEOUT_MS
+        before = [(tp, state, state.position) for tp in open_ if (state := self._placed(tp))]
+        try:
+            fetched: Mapping[TopicPartition, Sequence[ConsumerRecord]]
+            fetched = await self._consumer.getmany(*open_, timeout_ms=timeout_ms, max_records=RECORDS_PER_POLL)
+        except BaseException:
+            for tp, state, position in before:
+                if self._placed(tp) is state and state.position != position:  # else it was given back, or anew
+                    self._consumer.seek(tp, position)
+            raise
+        return fetched
 
     def _hand_out(self) -> None:
         """Take one of each partition in turn, so that one with much to catch up with does not hold up the others."""
@@ -275,8 +290,13 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def _position(self, tp: TopicPartition) -> int:
         """The next offset to be given; 0 while that is not known."""
+        state = self._placed(tp)
+        return int(state.position) if state else 0
+
+    def _placed(self, tp: TopicPartition) -> Any:
+        """The state of a partition that is ours, None while its position is not known."""
         state = self._state(tp)
-        return int(state.position) if state is not None and state.has_valid_position else 0
+        return state if state is not None and state.has_valid_position else None
 
     def _unheard(self, came: TopicPartition) -> dict[str, object]:
         """Topics of the same partition number of which no answer came with this one's, or later; and their last."""

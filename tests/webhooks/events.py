@@ -72,10 +72,10 @@ class Publisher:
 
 
 class WebhooksProcess(WorkerProcess):
-    """`nps webhooks run`."""
+    """`nps webhooks run`, or what `module` makes of `nps`."""
 
-    def __init__(self, environment: Mapping[str, str], log_file: Path) -> None:
-        super().__init__(environment, log_file, ("streams.cli", "webhooks", "run"))
+    def __init__(self, environment: Mapping[str, str], log_file: Path, module: str = "streams.cli") -> None:
+        super().__init__(environment, log_file, (module, "webhooks", "run"))
 
     def delivered(self, endpoint: str, result: str = "delivered") -> float:
         return self.metrics()["nps_webhook_deliveries_total", (("endpoint", endpoint), ("result", result))]

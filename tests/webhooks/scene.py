@@ -33,8 +33,8 @@ class Scene:
         config = write_config(self.folder, {name: self.receiver.url(self.path(name)) for name in names}, more)
         return environment(self.broker.bootstrap_servers, self.prefix, free_port(), config, **settings)
 
-    def process(self, *names: str, more: str = "", **settings: str) -> WebhooksProcess:
-        return WebhooksProcess(self.settings(*names, more=more, **settings), self.folder / "webhooks.log")
+    def process(self, *names: str, more: str = "", module: str = "streams.cli", **settings: str) -> WebhooksProcess:
+        return WebhooksProcess(self.settings(*names, more=more, **settings), self.folder / "webhooks.log", module)
 
     def dead_letters(self) -> list[dict[str, str]]:
         """Headers of all dead letters, the last of a name."""

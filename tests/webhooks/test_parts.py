@@ -73,8 +73,22 @@ def test_filters(wanted: Filter, event_type: str, fields: dict[str, Any], let_th
     assert wanted.wants(event_type, data(**fields)) is let_through
 
 
-def test_what_cannot_be_read_is_let_through() -> None:
-    assert Filter.of(None, ["a"], {}).wants(SCORE_CHANGED, b"{")
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"{",
+        b"null",
+        b'{"survey_id":[]}',
+        b'{"survey_id":5}',
+        b'{"survey_id":"a","segment_country":{}}',
+        b'{"survey_id":"\xff"}',
+        b'{"survey_id":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b'{"survey_id":' + b"1" * 5_000 + b"}",
+    ],
+    ids=lambda value: value[:40],
+)
+def test_what_cannot_be_read_is_let_through(value: bytes) -> None:
+    assert Filter.of(None, ["a"], {"country": ["NO"]}).wants(SCORE_CHANGED, value)
 
 
 # --- webhooks of records ---
@@ -194,6 +208,15 @@ def test_an_input_that_was_made_anew_counts_from_0() -> None:
     merge.add("a", [record("a", 0, 1_000, sequence=900), record("a", 1, 200_000, sequence=3)], {})
     merge.add("b", [record("b", 0, 200_001, sequence=2)], {})
     assert taken(merge, ["a", "b"]) == [("a", 0), ("b", 0), ("a", 1)]
+
+
+def test_a_sequence_that_no_release_wrote_is_none() -> None:
+    merge = Merge(["a", "b"])
+    endless = record("a", 0, 20)
+    endless.headers.append(("ce_sequence", b"1" * 5_000))
+    merge.add("a", [endless], {})
+    merge.add("b", [record("b", 0, 10, sequence=5)], {})
+    assert taken(merge, ["a", "b"]) == [("b", 0), ("a", 0)], "in the order of time"
 
 
 # --- lanes ---
