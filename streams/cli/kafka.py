@@ -22,9 +22,9 @@ from aiokafka.errors import (
 from aiokafka.structs import ConsumerRecord
 
 from streams.cli.console import Failure
-from streams.cli.sending import Producer
 from streams.engine.access import REFUSALS
 from streams.engine.clients import AdminClient
+from streams.engine.producer import Producer
 from streams.engine.refusals import refusal
 from streams.settings import Settings
 
@@ -98,8 +98,6 @@ def producer(settings: Settings) -> Producer:
     """Idempotent, `acks=all`; the default partitioner is the Java client's, murmur2 of the key."""
     return Producer(
         client_id=CLIENT_ID,
-        acks="all",
-        enable_idempotence=True,
         linger_ms=LINGER_MS,
         max_batch_size=BATCH_BYTES,
         request_timeout_ms=REQUEST_TIMEOUT_MS,

@@ -6,49 +6,15 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Generic, Self, TypeVar
+from typing import Generic, Self, TypeVar
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaTimeoutError
-
-from streams.engine.clients import make_patient
 
 MAX_UNACKNOWLEDGED = 20_000
 ACKNOWLEDGED_WITHIN_S = 30.0
 """A record that takes longer is given up; the client itself would try an idempotent one again for ever."""
-STOP_WITHIN_S = 5.0
-"""What is under way when a producer is stopped is waited for so long."""
 
 T = TypeVar("T")
-
-
-class Producer(AIOKafkaProducer):  # type: ignore[misc]
-    """A producer whose failing is told once, by whoever waits for a record."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
-        make_patient(self.client)
-
-    async def send(self, *args: Any, **kwargs: Any) -> asyncio.Future[object]:
-        """Hand a record over; the future is for Kafka's acknowledgement."""
-        sent: asyncio.Future[object] = await super().send(*args, **kwargs)
-        sent.add_done_callback(_look_at)
-        return sent
-
-    async def stop(self) -> None:
-        """Close. With a broker that is away aiokafka's own stop would wait for it."""
-        try:
-            async with asyncio.timeout(STOP_WITHIN_S):
-                await super().stop()
-        except TimeoutError:
-            await self._sender.close()
-            await self.client.close()
-
-
-def _look_at(sent: asyncio.Future[object]) -> None:
-    """Python tells of each error that nobody has looked at; after the first one nobody waits for the others."""
-    if not sent.cancelled():
-        sent.exception()
 
 
 class UnderWay(Generic[T]):

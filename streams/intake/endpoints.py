@@ -96,6 +96,9 @@ class IntakeEndpoints:
             except Problem as problem:
                 status = problem.status
                 raise
+            except asyncio.CancelledError:
+                status = HTTPStatus.GATEWAY_TIMEOUT  # what the server makes of its limit for an answer
+                raise
             finally:
                 self._metrics.answered(path, int(status), time.perf_counter() - began_s)
 
@@ -103,16 +106,12 @@ class IntakeEndpoints:
 
     async def _take(self, door: Door, request: web.BaseRequest) -> web.Response:
         bucket = self._buckets[self._tokens.check(request)]
-        if (wait_s := bucket.wait_s()) > 0:
-            raise Problem(
-                HTTPStatus.TOO_MANY_REQUESTS,
-                "This token has sent more records than it may (NPS_INTAKE_RATE, NPS_INTAKE_BURST).",
-                headers={"Retry-After": str(math.ceil(wait_s))},
-            )
+        _check_budget(bucket)
         one = _is_one(request)
         async with self._bodies:
             body = await _body(request)
             values = [(1, body)] if one else _lines(body)
+            _check_budget(bucket)  # bodies that came meanwhile may have spent it
             bucket.take(max(len(values), 1))
             records = await self._judge(door, values)
             await self._publish(door, records)
@@ -158,6 +157,16 @@ class IntakeEndpoints:
             ) from error
 
 
+def _check_budget(bucket: TokenBucket) -> None:
+    """Raises Problem (429)."""
+    if (wait_s := bucket.wait_s()) > 0:
+        raise Problem(
+            HTTPStatus.TOO_MANY_REQUESTS,
+            "This token has sent more records than it may (NPS_INTAKE_RATE, NPS_INTAKE_BURST).",
+            headers={"Retry-After": str(math.ceil(wait_s))},
+        )
+
+
 def _is_one(request: web.BaseRequest) -> bool:
     """Whether the body is one object, and not lines. Raises Problem (415) for other media types."""
     charset = (request.charset or "utf-8").lower()
@@ -188,6 +197,8 @@ async def _body(request: web.BaseRequest) -> bytes:
                     raise _too_large()
     except TimeoutError:
         raise Problem(HTTPStatus.REQUEST_TIMEOUT, f"The body did not come within {BODY_TIMEOUT_S:g} seconds.") from None
+    except ConnectionError:  # nobody reads this answer: it is for the count
+        raise Problem(HTTPStatus.REQUEST_TIMEOUT, "The connection ended in the middle of the body.") from None
     return bytes(body)
 
 

@@ -6,10 +6,9 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from streams.engine.clients import make_patient
+from streams.engine.producer import Producer
 
 LINGER_MS: Final = 5
 BATCH_BYTES: Final = 256 * 1024
@@ -29,30 +28,29 @@ class Record(NamedTuple):
 
 
 class Publisher:
-    """An idempotent producer with `acks=all`; its partitioner is the Java client's, murmur2 of the key."""
+    """Its partitioner is the Java client's, murmur2 of the key."""
 
     def __init__(self, kafka: Mapping[str, Any]) -> None:
-        self._producer = AIOKafkaProducer(
+        self._producer = Producer(
             **kafka,
             client_id="nps-intake",
-            acks="all",
-            enable_idempotence=True,
             linger_ms=LINGER_MS,
             max_batch_size=BATCH_BYTES,
             request_timeout_ms=REQUEST_TIMEOUT_MS,
         )
-        make_patient(self._producer.client)
 
     async def start(self) -> None:
         """Connect."""
         await self._producer.start()
 
     async def stop(self) -> None:
-        """Close; what is under way is waited for."""
+        """Close; what is under way is waited for, within limits."""
         await self._producer.stop()
 
     async def publish(self, topic: str, records: Sequence[Record]) -> None:
-        """Return once all are acknowledged. Raises Unavailable."""
+        """Return once all are acknowledged. Raises Unavailable; what Kafka has not taken by then it may take later, and
+        ids make repeats of it when it is sent again.
+        """
         try:
             async with asyncio.timeout(ACKNOWLEDGED_WITHIN_S):
                 under_way = [await self._producer.send(topic, value, key) for key, value in records]

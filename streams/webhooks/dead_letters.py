@@ -8,14 +8,13 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
 
 from schemas.dead_letters import OFFSET_HEADER, PARTITION_HEADER, TOPIC_HEADER
 from schemas.webhooks import ERROR_HEADERS, dead_letter_headers
 from streams.engine.access import REFUSALS
-from streams.engine.clients import make_patient
+from streams.engine.producer import Producer
 
 logger = logging.getLogger(__name__)
 
@@ -28,17 +27,14 @@ class DeadLetters:
 
     def __init__(self, kafka: Mapping[str, Any], topic: str) -> None:
         self._topic = topic
-        self._producer = AIOKafkaProducer(
-            **kafka, client_id="nps-webhooks", acks="all", enable_idempotence=True, max_request_size=MAX_REQUEST_BYTES
-        )
-        make_patient(self._producer.client)
+        self._producer = Producer(**kafka, client_id="nps-webhooks", max_request_size=MAX_REQUEST_BYTES)
 
     async def start(self) -> None:
         """Connect."""
         await self._producer.start()
 
     async def stop(self) -> None:
-        """Close; what is under way is waited for."""
+        """Close; what is under way is waited for, within limits."""
         await self._producer.stop()
 
     async def keep(self, record: ConsumerRecord, endpoint: str, cause: str, message: str) -> None:

@@ -16,6 +16,7 @@ import aiohttp
 from schemas.webhooks import Envelope
 from streams.webhooks.addresses import AddressRefused, socket_factory
 from streams.webhooks.config import Endpoint
+from streams.webhooks.resolving import resolver
 from streams.webhooks.signing import signed_headers
 
 USER_AGENT: Final = "nps-streams-webhooks"
@@ -66,6 +67,7 @@ class Sender:
     async def __aenter__(self) -> Self:
         connector = aiohttp.TCPConnector(
             limit=self._concurrency,
+            resolver=resolver(),
             ssl=self._endpoint.tls,
             socket_factory=socket_factory(self._endpoint.private_allowed),
             keepalive_timeout=KEPT_ALIVE_S,

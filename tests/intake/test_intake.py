@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from schemas.topics import Topics
+from streams.http import server as server_module
 from streams.intake import endpoints as endpoints_module
 from streams.intake.limits import TokenBucket
 from tests.intake.serving import JSON, NDJSON, OTHER_TOKEN, TOKEN, Clock, Intake, lines, response, serving
@@ -225,6 +228,30 @@ async def test_a_token_that_sends_too_much_is_told_when_to_come_again() -> None:
         await post(client, json.dumps(response()), JSON, 202)
 
 
+async def test_bodies_that_come_together_are_no_way_around_the_budget() -> None:
+    begun = 0
+    all_begun = asyncio.Event()
+
+    async def in_two_parts() -> AsyncIterator[bytes]:
+        nonlocal begun
+        yield lines(*[response()] * 10)
+        begun += 1
+        if begun == 20:
+            all_begun.set()
+        await all_begun.wait()
+        await asyncio.sleep(0.2)  # all of them have been asked for their token, and none is there as a whole
+        yield lines(*[response()] * 5)
+
+    async def one(client: aiohttp.ClientSession) -> tuple[int, str | None]:
+        async with client.post("/v1/responses", data=in_two_parts(), headers=NDJSON) as answer:
+            return answer.status, answer.headers.get("Retry-After")
+
+    async with asking(rate=2.0, burst=10) as (intake, client):
+        answers = await asyncio.gather(*(one(client) for _ in range(20)))
+        assert sorted(answers, key=str) == [(202, None), *[(429, "3")] * 19], "5 too many and one more, 2 a second"
+        assert len(intake.values) == 15
+
+
 def test_a_bucket_fills_up_to_its_burst() -> None:
     clock = Clock()
     bucket = TokenBucket(10.0, 5, clock)
@@ -273,3 +300,45 @@ async def test_what_kafka_has_not_acknowledged_is_not_accepted() -> None:
         assert 'nps_intake_requests_total{path="/v1/responses",status="503"} 1.0' in text
         assert 'nps_intake_records_total{path="/v1/responses",result="accepted"} 1.0' in text
         assert 'nps_intake_seconds_count{path="/v1/responses"} 2.0' in text
+
+
+# --- what is counted ---
+
+
+async def counted(client: aiohttp.ClientSession) -> dict[str, float]:
+    """Requests so far, by status."""
+    async with client.get("/metrics") as answer:
+        families = text_string_to_metric_families(await answer.text())
+    samples = [sample for family in families for sample in family.samples]
+    return {
+        sample.labels["status"]: sample.value
+        for sample in samples
+        if sample.name == "nps_intake_requests_total" and sample.labels["path"] == "/v1/responses" and sample.value
+    }
+
+
+async def test_an_answer_that_takes_too_long_is_counted_as_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "ANSWER_TIMEOUT_S", 0.2)
+    async with asking() as (intake, client):
+        monkeypatch.setattr(intake.published, "publish", lambda *_: asyncio.sleep(30))
+        await post(client, json.dumps(response()), JSON, 504)
+        assert await counted(client) == {"504": 1}
+
+
+@pytest.mark.parametrize("body", [b"Content-Length: 100\r\n\r\n{", b"Transfer-Encoding: chunked\r\n\r\n5\r\n{"])
+async def test_a_client_that_hangs_up_in_the_middle_is_no_failure_of_ours(
+    body: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    head = f"POST /v1/responses HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nAuthorization: Bearer {TOKEN}"
+    async with asking() as (intake, client):
+        host, port = intake.server.url.removeprefix("http://").split(":")
+        _, writer = await asyncio.open_connection(host, int(port))
+        writer.write(head.encode() + b"\r\n" + body)
+        await asyncio.sleep(0.1)
+        writer.close()
+        for _ in range(100):
+            if found := await counted(client):
+                break
+            await asyncio.sleep(0.05)
+        assert found == {"408": 1}
+    assert not [each for each in caplog.records if each.levelno >= logging.WARNING]

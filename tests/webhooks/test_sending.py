@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import ssl
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -152,9 +157,53 @@ async def test_nobody_listens(tmp_path: Path, free_port: int) -> None:
     assert (outcome.verdict, outcome.cause) == (Verdict.RETRY, "unreachable")
 
 
-async def test_a_name_that_nobody_has(tmp_path: Path) -> None:
-    outcome = await send(tmp_path, "https://nobody.invalid/")
+@pytest.mark.parametrize("host", ["nobody.invalid", f"{'x' * 70}.invalid"])
+async def test_a_name_that_nobody_has(tmp_path: Path, host: str) -> None:
+    outcome = await send(tmp_path, f"https://{host}/")
     assert (outcome.verdict, outcome.cause) == (Verdict.RETRY, "dns")
+
+
+async def test_name_servers_that_do_not_answer_delay_no_other_endpoint(
+    receiver: Receiver, tmp_path: Path, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, asked, answered = socket.getaddrinfo, list[str](), threading.Event()
+
+    def slow(host: str | bytes, *args: Any, **options: Any) -> Any:
+        if "slow" in str(host):
+            asked.append(str(host))
+            answered.wait(20)
+        return real(host, *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))  # as many as uvloop has for this
+    dead = [asyncio.create_task(send(tmp_path, f"https://slow{n}.invalid/", timeout_s=3)) for n in range(2)]
+    try:
+        for _ in range(100):
+            if len(asked) == len(dead):
+                break
+            await asyncio.sleep(0.02)
+        named = endpoint(tmp_path, receiver.url(f"/{unique}", host="localhost"), private_hosts=("localhost",))
+        async with Sender(named, 2, 1) as sender:
+            assert (await sender.send(EVENT)).verdict is Verdict.DELIVERED
+        assert {outcome.cause for outcome in await asyncio.gather(*dead)} == {"timeout"}
+    finally:
+        answered.set()
+
+
+ENDS_DURING_A_LOOKUP = """
+import asyncio, pathlib, socket, sys, time
+from tests.webhooks.test_sending import send
+socket.getaddrinfo = lambda *_, **__: time.sleep(30)
+print(asyncio.run(send(pathlib.Path(sys.argv[1]), "https://slow.invalid/", timeout_s=0.5)).cause)
+"""
+
+
+def test_a_name_server_that_does_not_answer_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    began = time.monotonic()
+    command = [sys.executable, "-c", ENDS_DURING_A_LOOKUP, tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("timeout\n", "")
+    assert time.monotonic() - began < 20
 
 
 # --- TLS ---
@@ -194,13 +243,12 @@ async def test_a_private_address_is_refused_when_it_is_connected_to(
     receiver: Receiver, tmp_path: Path, unique: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The name was harmless when the file was checked: whoever owns it lets it lead to us afterwards."""
-    loop = asyncio.get_running_loop()
-    real = loop.getaddrinfo
+    real = socket.getaddrinfo
 
-    async def rebound(host: str, *args: Any, **options: Any) -> Any:
-        return await real("127.0.0.1" if host == "crm.example" else host, *args, **options)
+    def rebound(host: bytes, *args: Any, **options: Any) -> Any:
+        return real(b"127.0.0.1" if host == b"crm.example" else host, *args, **options)
 
-    monkeypatch.setattr(loop, "getaddrinfo", rebound)
+    monkeypatch.setattr(socket, "getaddrinfo", rebound)
     url = receiver.url(f"/{unique}", host=name).replace("http:", "https:")
     async with Sender(endpoint(tmp_path, url, private_hosts=()), 5, 1) as sender:
         outcome = await sender.send(EVENT)
