@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
 from streams.engine.changelog_records import JourneyRows, count_rows
-from streams.engine.clients import stop_consumer
+from streams.engine.clients import make_patient, stop_consumer
 from streams.engine.formats import CASE_COUNTS, COUNTS
 from streams.engine.shared import Turn
 from streams.engine.store import Checkpoint, Store
@@ -64,6 +64,7 @@ async def restore(
         enable_auto_commit=False,
         max_partition_fetch_bytes=4 << 20,
     )
+    make_patient(consumer._client)
     try:
         await consumer.start()
         topics = (journeys, counts, cases)

@@ -7,7 +7,7 @@ import contextlib
 import time
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import for_code
@@ -74,3 +74,39 @@ async def stop_consumer(consumer: AIOKafkaConsumer) -> None:
                 if task is not None and task.cancelling():
                     raise
                 await consumer._client.close()  # what it had not come to
+
+
+async def close_producer(producer: AIOKafkaProducer, timeout_s: float) -> bool:
+    """Let go of a producer at once, of what it has not delivered too; False where something of it lives on."""
+    producer._closed = True  # stop() would wait for batches that may never be delivered
+    tasks = _tasks_of(producer._sender)
+    for task in tasks:
+        task.cancel()
+    # Waited for like this, it ends in time even where a task swallows being cancelled, as the client's closing may.
+    closing = asyncio.create_task(producer.client.close())
+    done, pending = await asyncio.wait([closing, *tasks], timeout=timeout_s)
+    for task in done:
+        if not task.cancelled():
+            task.exception()  # nobody else asks for it, and asyncio would say so
+    if pending:
+        closing.cancel()
+    return not pending
+
+
+def _tasks_of(sender: object) -> list[asyncio.Task[Any]]:
+    """Return aiokafka's tasks that work for a sender. Cancelled, its main task waits for the others, and they may wait
+    for ever: for a coordinator, or for news of the cluster that a closed client will never have. With them would stay
+    everything that the last unit wrote.
+
+    No other task's frame is looked into: Python keeps what it shows of one, an error that is being handled with all
+    that its traceback holds, for as long as the frame lives.
+    """
+    of_class = f"{type(sender).__name__}."
+    coroutines = ((task, task.get_coro()) for task in asyncio.all_tasks())
+    return [
+        task
+        for task, coroutine in coroutines
+        if getattr(coroutine, "__qualname__", "").startswith(of_class)
+        and (frame := getattr(coroutine, "cr_frame", None)) is not None
+        and frame.f_locals.get("self") is sender
+    ]

@@ -49,17 +49,18 @@ class Housekeeping:
             await asyncio.sleep(0)
 
     async def purged(self) -> None:
-        """Wait until the files are not being rewritten."""
+        """Wait until the files are not being rewritten; a rewriting that waits for its turn is given up."""
         if self._purge is not None:
+            if not self._purging:
+                self._purge.cancel()
             await asyncio.wait([self._purge])
+            self._purge = None  # it does not say so itself where it had not begun
 
     async def stop(self, store: Store) -> None:
         """End a purge, so that the store can be closed."""
         if self._purge is not None:
             if self._purging:
                 store.interrupt_purge()
-            else:
-                self._purge.cancel()
             await self.purged()
 
     def _oldest_day(self) -> int:
@@ -89,6 +90,7 @@ class Housekeeping:
                 extra={"partition": self._partition},
             )
         finally:
-            self._purging = False
-            self._purged_at_s = time.monotonic()
+            if self._purging:
+                self._purging = False
+                self._purged_at_s = time.monotonic()
             self._purge = None

@@ -25,7 +25,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
-from streams.engine.clients import make_patient
+from streams.engine.clients import close_producer, make_patient
 from streams.engine.unit import Produced
 
 logger = logging.getLogger(__name__)
@@ -209,43 +209,12 @@ class Transactor:
 
     async def close(self) -> None:
         """Let go at once; an open transaction is left for the next holder to end."""
-        producer = self._producer
-        producer._closed = True  # stop() would wait for batches that may never be delivered
-        tasks = _tasks_of(producer._sender)
-        for task in tasks:
-            task.cancel()
-        # Waited for like this, it ends in time even where a task swallows being cancelled, as the client's closing may.
-        closing = asyncio.create_task(producer.client.close())
-        done, pending = await asyncio.wait([closing, *tasks], timeout=CLOSE_TIMEOUT_S)
-        for task in done:
-            if not task.cancelled():
-                task.exception()  # nobody else asks for it, and asyncio would say so
-        if pending:
+        if not await close_producer(self._producer, CLOSE_TIMEOUT_S):
             logger.warning("the producer of %s-%d did not close in time", *self._source)
-            closing.cancel()
 
 
 def _batch(codec: int) -> BatchBuilder:
     return BatchBuilder(BATCH_BYTES_MAX, codec, is_transactional=1)
-
-
-def _tasks_of(sender: object) -> list[asyncio.Task[Any]]:
-    """Return aiokafka's tasks that work for a sender. Cancelled, its main task waits for the others, and they may wait
-    for ever: for a coordinator, or for news of the cluster that a closed client will never have. With them would stay
-    everything that the last unit wrote.
-
-    No other task's frame is looked into: Python keeps what it shows of one, an error that is being handled with all
-    that its traceback holds, for as long as the frame lives.
-    """
-    of_class = f"{type(sender).__name__}."
-    coroutines = ((task, task.get_coro()) for task in asyncio.all_tasks())
-    return [
-        task
-        for task, coroutine in coroutines
-        if getattr(coroutine, "__qualname__", "").startswith(of_class)
-        and (frame := getattr(coroutine, "cr_frame", None)) is not None
-        and frame.f_locals.get("self") is sender
-    ]
 
 
 def _failure(error: BaseException, topics_of_offsets: list[str]) -> TransactionFailed:

@@ -165,7 +165,9 @@ class Scoreboard:
         """Are the rows of every partition known?"""
         return not self.missing()
 
-    def held(self, survey_id: str | None, segment: str | None, first_day: int) -> Iterator[tuple[str, str, int, bytes]]:
+    def held(
+        self, survey_id: str | None, segment: str | None, first_day: int
+    ) -> Iterator[tuple[str, str, int, bytes] | None]:
         """Yield the rows of all partitions that were counted by the last `refresh`, as `CountsTable.held`."""
         for state in self._partitions:
             yield from state.table.held(survey_id, segment, first_day)

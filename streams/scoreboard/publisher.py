@@ -11,7 +11,6 @@ Every worker runs this service, for it is also what keeps the worker's scoreboar
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -24,7 +23,7 @@ from aiokafka.structs import TopicPartition
 from mode import Service
 
 from schemas.times import US_PER_HOUR
-from streams.engine.clients import stop_consumer
+from streams.engine.clients import close_producer, make_patient, stop_consumer
 from streams.scoreboard.board import Scoreboard
 from streams.scoreboard.published import Message, Name, has_responses, left_by_another, left_by_us, messages
 from streams.scoreboard.snapshot import Snapshot
@@ -127,6 +126,7 @@ class ScorePublisher(Service):  # type: ignore[misc]
     async def _started_producer(self) -> AIOKafkaProducer:
         if self._producer is None:
             self._producer = AIOKafkaProducer(**self._kafka, enable_idempotence=True, max_batch_size=BATCH_BYTES)
+            make_patient(self._producer.client)
             await self._producer.start()
         return self._producer
 
@@ -150,6 +150,7 @@ class ScorePublisher(Service):  # type: ignore[misc]
     async def _live_keys(self) -> set[bytes]:
         """Read the topic to its end: the keys of rows that have responses."""
         consumer = AIOKafkaConsumer(**self._kafka, auto_offset_reset="earliest", enable_auto_commit=False)
+        make_patient(consumer._client)
         live: set[bytes] = set()
         try:
             await consumer.start()
@@ -170,9 +171,8 @@ class ScorePublisher(Service):  # type: ignore[misc]
         self._published = None
         producer, self._producer = self._producer, None
         if producer is not None:
-            with contextlib.suppress(TimeoutError):  # without a broker it would wait for what was sent to be delivered
-                async with asyncio.timeout(STOP_TIMEOUT_S):
-                    await producer.stop()
+            # Its own way of stopping waits for what was sent to be delivered, and tries for ever.
+            await close_producer(producer, STOP_TIMEOUT_S)
 
     def _log_failure(self, error: BaseException) -> None:
         now_s = time.monotonic()

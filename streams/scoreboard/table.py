@@ -126,9 +126,12 @@ class CountsTable:
         found = [(name, place) for place, name in enumerate(self._names) if name is not None]
         return [name for name, _ in found], np.array([place for _, place in found], dtype=np.int64)
 
-    def held(self, survey_id: str | None, segment: str | None, first_day: int) -> Iterator[tuple[str, str, int, bytes]]:
+    def held(
+        self, survey_id: str | None, segment: str | None, first_day: int
+    ) -> Iterator[tuple[str, str, int, bytes] | None]:
         """Yield survey, segment, day and stored cells of the rows counted so far, from a day on, that match exactly
-        what is given. May be left for other work: of each day it tells what was held when it came to it.
+        what is given, and after each day None, so that a caller who finds little gives way to others too. May be left
+        for other work: of each day it tells what was held when it came to it.
         """
         for day in sorted(day for day in self._days if day >= first_day):
             rows = list(self._days.get(day, {}).items())
@@ -136,6 +139,7 @@ class CountsTable:
             for name, stored in named:
                 if name is not None and survey_id in (None, name[0]) and segment in (None, name[1]):
                     yield *name, day, stored
+            yield None
 
     @property
     def sums(self) -> Ints:

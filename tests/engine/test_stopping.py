@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from unittest.mock import AsyncMock, Mock
 
 import pytest
 
 from schemas.topics import Topics
+from streams.engine import housekeeping
 from streams.engine.engine import Engine
 from streams.engine.partition import Partition
 from streams.engine.shared import Shared
@@ -65,3 +67,26 @@ async def test_a_stop_while_the_group_takes_partitions_away_stays_a_stop(
     await assigning
     assert opened == []
     assert not engine.joined
+
+
+async def test_a_partition_that_opens_again_does_not_wait_for_the_purges_of_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of all partitions they fall due together, and one is made after the other."""
+    monkeypatch.setattr(housekeeping, "PURGE_INTERVAL_S", 0)
+    store = Mock(holds_deleted=True, purge=Mock(side_effect=lambda: time.sleep(0.4)))
+    decider = Mock(ledger=Mock(oldest_day=10**9), forget_anonymous=Mock(return_value=False))
+    first, second = housekeeping.Housekeeping(0, 1), housekeeping.Housekeeping(1, 1)
+    for each in (first, second):
+        await each.keep(decider, store)
+    await asyncio.sleep(0.05)
+    began = time.monotonic()
+    await second.purged()
+    assert time.monotonic() - began < 0.2
+    await first.purged()
+    assert time.monotonic() - began > 0.2, "its own is waited for"
+    monkeypatch.setattr(housekeeping, "HOUSEKEEPING_INTERVAL_S", 0)
+    await second.keep(decider, store)
+    await asyncio.sleep(0.05)
+    await second.purged()
+    assert store.purge.call_count == 2, "what was given up is done when it can be"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,10 +18,12 @@ from streams.engine.formats import CASE_COUNTS
 from streams.http.endpoints import Endpoints
 from streams.http.server import HttpServer
 from streams.metrics import Metrics
-from streams.rules.case_counts import CASE_COUNTERS, COUNTER_NAMES, GROUP_OF
+from streams.rules.case_counts import CASE_COUNTERS, COUNTER_NAMES, GROUP_OF, GROUPS
 from streams.rules.windows import parse_windows
 from streams.scoreboard.board import Scoreboard
+from streams.scoreboard.conversions import conversions
 from streams.scoreboard.table import CASES
+from tests.support.holding import longest_turn_s
 
 TODAY = 20_779
 NOW_US = (TODAY * 24 + 12) * US_PER_HOUR
@@ -183,3 +186,23 @@ async def test_the_gauges_tell_states_by_window_and_who_is_open() -> None:
     boards.cases.partition_closed(0, None)
     text, _ = await boards.metrics.render("")
     assert b"nps_open_cases{" not in text, "a lost partition's series disappear"
+
+
+async def test_an_answer_of_many_rows_does_not_hold_the_loop() -> None:
+    windows = parse_windows("1d,7d,30d,90d", 400)
+    board = Scoreboard(windows, 1, lambda: NOW_US, CASES)
+    cells = {group * CASE_COUNTERS: 3 for group in range(0, GROUPS, GROUPS // 12)}
+    rows: list[Row] = [(counts_key("s", f"seg=v{number}", TODAY), CASE_COUNTS.encode(cells)) for number in range(1_000)]
+    board.partition_opening(0)
+    board.partition_rows(0, rows)
+    board.partition_ready(0)
+    await board.refresh()
+    found: list[int] = []
+
+    async def ask() -> None:
+        by = ("score", "reason", "action")
+        found.append(len((await conversions(board, windows, None, None, None, by)).rows))
+        await asyncio.sleep(0)  # the last turn is one, too
+
+    assert await longest_turn_s(ask) < 0.05
+    assert found[0] == 12 * 1_000 * len(windows)
