@@ -109,7 +109,9 @@ def _channels(topics: Topics) -> tuple[_Channel, ...]:
             "Nobody has contacted a passive customer in time.",
             ("followUpOverdue",),
         ),
-        _Channel("segmentScores", topics.segment_scores, "send", "Rolling scores per segment.", ("scoreRow",)),
+        _Channel(
+            "segmentScores", topics.segment_scores, "send", "Rolling scores per segment.", ("scoreRow", "scoreRowGone")
+        ),
     )
 
 
@@ -147,6 +149,11 @@ def _messages() -> Document:
         "passiveWithdrawn": _event("Passive withdrawn", PASSIVE_WITHDRAWN, customer),
         "followUpOverdue": _event("Follow-up overdue", FOLLOW_UP_OVERDUE, customer),
         "scoreRow": _message("Score row", 'JSON array text ["survey","segment","window"].', payload=_schema(SCORE_ROW)),
+        "scoreRowGone": _message(
+            "Score row that is gone: its window is configured no more",
+            'JSON array text ["survey","segment","window"].',
+            payload={"type": "null"},
+        ),
     }
 
 

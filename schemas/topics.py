@@ -120,7 +120,12 @@ class Topics:
                 for name in self.dead_letters
             ),
             *(_delete(name, "customer_id", "CloudEvent (JSON)", _OUTPUT) for name in self.events),
-            _compact(self.segment_scores, '["survey","segment","window"]', "score row (JSON)", single=True),
+            _compact(
+                self.segment_scores,
+                '["survey","segment","window"]',
+                "score row (JSON), or null: there is no such row any more",
+                single=True,
+            ),
             _compact(
                 self.journeys,
                 '["customer",id,survey], of an anonymous response ["response",id,survey]',

@@ -140,7 +140,7 @@ class CountsReader(Service):  # type: ignore[misc]
     async def _move(self, consumer: AIOKafkaConsumer) -> None:
         """Set the consumer to what is followed now: pause, seek, resume."""
         moved = [at for at in self._topics if at.partition in self._followed and self._followed[at.partition].moved]
-        unknown = [at for at in moved if self._followed[at.partition].next_offset is None]
+        unknown = [at for at in moved if self._followed[at.partition].next_offset is None and _has_leader(consumer, at)]
         beginnings = await consumer.beginning_offsets(unknown) if unknown else {}
         # From here on nothing is awaited: what is followed stays as it is.
         consumer.pause(*[at for at in self._topics if at.partition not in self._followed])
@@ -185,7 +185,7 @@ class CountsReader(Service):  # type: ignore[misc]
         asked = {
             at: self._followed[at.partition]
             for at in self._topics
-            if at.partition in self._followed and self._followed[at.partition].end is None
+            if at.partition in self._followed and self._followed[at.partition].end is None and _has_leader(consumer, at)
         }
         if not asked:
             return
@@ -202,3 +202,8 @@ class CountsReader(Service):  # type: ignore[misc]
             self._logged_at_s = now_s
             why = str(error) or type(error).__name__
             logger.warning("The counts of other workers' partitions cannot be read, trying again: %s", why)
+
+
+def _has_leader(consumer: AIOKafkaConsumer, at: TopicPartition) -> bool:
+    """Would anybody answer what is asked of the partition? One without would hold up what is asked of all."""
+    return consumer._client.cluster.leader_for_partition(at) not in (None, -1)

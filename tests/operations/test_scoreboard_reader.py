@@ -11,6 +11,8 @@ from contextlib import asynccontextmanager
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.cluster import ClusterMetadata
+from aiokafka.structs import TopicPartition
 
 from schemas.keys import counts_key
 from schemas.times import US_PER_DAY
@@ -213,3 +215,24 @@ async def test_counts_of_a_newer_release_stop_the_worker_in_a_sentence(broker: B
         await send(producer, unique, 1, row(1), (counts_key("s", "all", DAY), b"\x63\x80"))
         await until(lambda: bool(reader.crashed))
         assert f"{unique} [1] offset 1: a day's counts is stored in format 99" in str(reader._crash_reason)
+
+
+async def test_a_partition_without_a_leader_holds_up_no_other(
+    broker: Broker, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leader = ClusterMetadata.leader_for_partition
+    lost = {1}
+
+    def leader_for_partition(cluster: ClusterMetadata, at: TopicPartition) -> int | None:
+        return -1 if at.topic == unique and at.partition in lost else leader(cluster, at)
+
+    monkeypatch.setattr(ClusterMetadata, "leader_for_partition", leader_for_partition)
+    await create_topic(broker, unique)
+    async with producing(broker) as producer, reading(broker.bootstrap_servers, unique) as (board, _):
+        for partition in (0, 2):
+            await send(producer, unique, partition, row(partition + 1))
+        await until(lambda: board.missing() == [1], timeout_s=5)
+        assert await board.promoters() == 4
+        lost.clear()
+        await send(producer, unique, 1, row(10))
+        await until(lambda: (1, 10) in board.given and board.complete)
