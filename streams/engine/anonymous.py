@@ -5,8 +5,8 @@ from __future__ import annotations
 DAY_MS = 86_400_000
 INDEX_PREFIX = b"a"
 _ANONYMOUS_KEY_PREFIX = b'["response",'
-_DAY_BYTES = 4
-_LAST_DAY = (1 << 8 * _DAY_BYTES) - 1
+DAY_BYTES = 4
+_LAST_DAY = (1 << 8 * DAY_BYTES) - 1
 
 
 def is_anonymous(key: bytes) -> bool:
@@ -26,9 +26,9 @@ def end_of_index(before_ms: int) -> bytes:
 
 def indexed_key(entry: bytes) -> bytes:
     """Return the journeys key that an index entry points to."""
-    return entry[len(INDEX_PREFIX) + _DAY_BYTES :]
+    return entry[len(INDEX_PREFIX) + DAY_BYTES :]
 
 
 def _day(time_ms: int) -> bytes:
     # Record times are the publisher's: any number of 64 bits.
-    return min(max(time_ms // DAY_MS, 0), _LAST_DAY).to_bytes(_DAY_BYTES, "big")
+    return min(max(time_ms // DAY_MS, 0), _LAST_DAY).to_bytes(DAY_BYTES, "big")

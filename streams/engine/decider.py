@@ -18,8 +18,8 @@ from schemas.keys import JourneyKind, erasure_prefix, journey_key, parse_journey
 from schemas.response import Rejected, SurveyResponse, accept, erased_id
 from schemas.times import US_PER_DAY
 from schemas.topics import Topics
-from streams.engine.anonymous import INDEX_PREFIX, end_of_index, index_key, indexed_key, is_anonymous
-from streams.engine.due import DUE_PREFIX, due_entry, due_key, end_of_due
+from streams.engine.anonymous import DAY_BYTES, INDEX_PREFIX, end_of_index, index_key, indexed_key, is_anonymous
+from streams.engine.due import DUE_PREFIX, TIME_BYTES, due_entry, due_key, end_of_due
 from streams.engine.formats import JOURNEY, REMEMBERED
 from streams.engine.fronts import Front
 from streams.engine.inbox import Slice
@@ -73,7 +73,8 @@ class Decider:
         self.cases = CaseLedger(self._stored_case_counts, config.segment_limit, config.segment_crosses, memory)
         self.unit = Unit(partition, stream_time_ms)
         self.committing: Unit | None = None
-        self._due, self._anonymous = Front(store, DUE_PREFIX), Front(store, INDEX_PREFIX)
+        self._due = Front(store, DUE_PREFIX, TIME_BYTES)
+        self._anonymous = Front(store, INDEX_PREFIX, DAY_BYTES)
         self.last_offset = 0
         """Of the response that is being decided, or was last."""
 
@@ -188,7 +189,7 @@ class Decider:
         """
         if self._config.rules.follow_up_sla_us == NO_SLA:
             return False
-        entry = next(self._due.scan(), None)
+        entry = self._due.first()
         return entry is not None and entry < end_of_due(now_us)
 
     def decide_overdue(self, now_us: int) -> bool:
@@ -196,12 +197,9 @@ class Decider:
 
         To be called only when everything is decided that may be in the inputs, lest a contact is overlooked.
         """
-        end, unit = end_of_due(now_us), self.unit
-        count = 0
-        for entry in islice(self._due.scan(), PRUNED_PER_CALL_MAX):
-            if entry >= end:
-                return False
-            count += 1
+        unit = self.unit
+        found = self._due.take(end_of_due(now_us), PRUNED_PER_CALL_MAX)
+        for entry in found:
             key = due_key(entry)
             state = self._state(key)
             if not isinstance(state, Journey) or due_entry(state, key) != entry:
@@ -213,7 +211,7 @@ class Decider:
             unit.put(key, decision.journey)
             self._change_case(key, survey, decision.case)
             self._publish(decision.event)
-        return count == PRUNED_PER_CALL_MAX
+        return len(found) == PRUNED_PER_CALL_MAX
 
     def _change_case(self, key: bytes, survey: str, change: CaseChange) -> None:
         """Count what became of a case, and keep the index of those that are due in step."""
@@ -372,18 +370,15 @@ class Decider:
         """Forget anonymous responses whose time has come, by the partition's own time; True if there may be more."""
         end = end_of_index(self.unit.stream_time_ms - ANONYMOUS_FORGET_AFTER_MS)
         entries = self.unit.index_entries
-        count = 0
-        for entry in islice(self._anonymous.scan(), PRUNED_PER_CALL_MAX):
-            if entry >= end:
-                return False
-            count += 1
+        found = self._anonymous.take(end, PRUNED_PER_CALL_MAX)
+        for entry in found:
             key = indexed_key(entry)
             state = self._state(key)
             if isinstance(state, Remembered) and index_key(state.first_seen_ms, key) == entry:
                 assert forgotten(state, self.unit.stream_time_ms)
                 self.unit.put(key, None)
             entries[entry] = None
-        return count == PRUNED_PER_CALL_MAX
+        return len(found) == PRUNED_PER_CALL_MAX
 
     def drop_days(self, oldest_day: int) -> Iterator[None]:
         """Drop the stored rows of days before `oldest_day`; yields now and then, for others to have their turn."""

@@ -6,7 +6,7 @@ from schemas.times import MIN_US
 from streams.rules.journey import Journey
 
 DUE_PREFIX = b"d"
-_TIME_BYTES = 8
+TIME_BYTES = 8
 
 
 def due_entry(journey: Journey | None, key: bytes) -> bytes | None:
@@ -19,9 +19,9 @@ def due_entry(journey: Journey | None, key: bytes) -> bytes | None:
 
 def end_of_due(before_us: int) -> bytes:
     """Return the key that all entries due before this time sort before, and no others. µs since the epoch."""
-    return DUE_PREFIX + (before_us - MIN_US).to_bytes(_TIME_BYTES, "big")
+    return DUE_PREFIX + (before_us - MIN_US).to_bytes(TIME_BYTES, "big")
 
 
 def due_key(entry: bytes) -> bytes:
     """Return the journeys key that an index entry points to."""
-    return entry[len(DUE_PREFIX) + _TIME_BYTES :]
+    return entry[len(DUE_PREFIX) + TIME_BYTES :]

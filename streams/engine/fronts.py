@@ -4,32 +4,46 @@ look for the first one that walked over all those would take longer with each.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from streams.engine.store import Store
 
 
 class Front:
-    """Of the index whose entries begin with a prefix. No entry of the store is before it."""
+    """Of the index whose entries are a letter, a number of so many bytes, and a key. No entry of the store is before
+    it. Of what stays, only the number is remembered: the key names a customer, who may be erased.
+    """
 
-    def __init__(self, store: Store, prefix: bytes) -> None:
+    def __init__(self, store: Store, letter: bytes, number_bytes: int) -> None:
         self._store = store
-        self._prefix = prefix
-        self._end = prefix + b"\xff" * 9
-        """Behind every entry: no number of days or µs that they begin with is that high."""
-        self._at = prefix
+        self._letter = letter
+        self._kept_bytes = len(letter) + number_bytes
+        self._end = letter + b"\xff" * (number_bytes + 1)
+        """Behind every entry: no key begins with that byte."""
+        self._at = letter
 
-    def scan(self) -> Iterator[bytes]:
-        """Yield the entries in order. Each one but the last that is taken must be on its way out of the store."""
-        empty = True
-        for entry, _ in self._store.scan(self._prefix, self._at):
-            self._at, empty = entry, False
-            yield entry
-        if empty:
-            self._at = self._end
+    def first(self) -> bytes | None:
+        """The first entry."""
+        entry, _ = next(self._store.scan(self._letter, self._at), (None, None))
+        self._at = self._end if entry is None else entry[: self._kept_bytes]
+        return entry
+
+    def take(self, end: bytes, most: int) -> list[bytes]:
+        """The first entries before `end`, which the caller is to delete. Are they so many, there may be more."""
+        taken: list[bytes] = []
+        for entry, _ in self._store.scan(self._letter, self._at):
+            if entry >= end:
+                self._at = entry[: self._kept_bytes]
+                return taken
+            taken.append(entry)
+            if len(taken) == most:
+                self._at = entry  # those behind it are asked for at once
+                return taken
+        self._at = taken[-1][: self._kept_bytes] if taken else self._end
+        return taken
 
     def written(self, changes: Iterable[tuple[bytes, bytes | None]]) -> None:
         """Take note of what was put into the store, or deleted, of this index and others."""
         for entry, value in changes:
-            if value is not None and entry < self._at and entry.startswith(self._prefix):
-                self._at = entry
+            if value is not None and entry < self._at and entry.startswith(self._letter):
+                self._at = entry[: self._kept_bytes]

@@ -204,5 +204,5 @@ async def test_an_answer_of_many_rows_does_not_hold_the_loop() -> None:
         found.append(len((await conversions(board, windows, None, None, None, by)).rows))
         await asyncio.sleep(0)  # the last turn is one, too
 
-    assert await longest_turn_s(ask) < 0.05
+    assert await longest_turn_s(ask) < 0.1
     assert found[0] == 12 * 1_000 * len(windows)
