@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import OutOfOrderSequenceNumber
 from aiokafka.producer.transaction_manager import TransactionManager
 
-from streams.engine.clients import make_patient
+from streams.engine.clients import CLOSE_TIMEOUT_S, close_producer, make_patient
 
 STOP_WITHIN_S: Final = 5.0
 """What is under way when a producer is stopped is waited for so long."""
@@ -45,8 +45,7 @@ class Producer(AIOKafkaProducer):  # type: ignore[misc]
             async with asyncio.timeout(STOP_WITHIN_S):
                 await super().stop()
         except TimeoutError:
-            await self._sender.close()
-            await self.client.close()
+            await close_producer(self, CLOSE_TIMEOUT_S)
 
     def _look_at(self, sent: asyncio.Future[object]) -> None:
         """Python tells of each error that nobody has looked at; after the first one nobody waits for the others."""

@@ -36,9 +36,9 @@ NONE: Final = "none"
 """The category before the first answer."""
 
 PASSIVE_TO_PROMOTER: Final = "passive_to_promoter"
+"""The change that is a conversion."""
 STILL_PASSIVE: Final = "still_passive"
 """The trigger of a detection that finds nobody new: a passive who was found before, after the cooldown."""
-"""The change that is a conversion."""
 
 NO_SCORE: Final = len(SCORES)
 """Index of `none` in `TRANSITION_OF_SCORES`."""
