@@ -11,7 +11,7 @@ from typing import Annotated, Generic, TypeVar
 
 import msgspec
 
-from streams.rules.case_counts import CASE_CELLS
+from streams.rules.case_counts import CASE_CELLS, CASE_COUNTERS, NESTED
 from streams.rules.counts import COUNTERS, HOURS_A_DAY
 from streams.rules.journey import Journey, Remembered
 
@@ -99,10 +99,23 @@ def _upgrade_counts_1(payload: bytes) -> Cells:
     return {cell // COUNTERS_1 * COUNTERS + cell % COUNTERS_1: count for cell, count in _counts_1(payload).items()}
 
 
+_case_counts_1 = msgspec.msgpack.Decoder(CaseCells).decode
+
+
+def _upgrade_case_counts_1(payload: bytes) -> CaseCells:
+    """Before they were stored apart, a counter had what it holds of the next one, too."""
+    told = _case_counts_1(payload)
+    stored = dict(told)
+    for cell, count in told.items():
+        if 0 < cell % CASE_COUNTERS < NESTED:
+            stored[cell - 1] = stored.get(cell - 1, 0) - count
+    return {cell: count for cell, count in stored.items() if count > 0}
+
+
 # Version 1 had no marks of answers, cases and what is past: their defaults are what it meant.
 JOURNEY: Format[Journey] = Format("a journey", Journey, 2, {1: msgspec.msgpack.Decoder(Journey).decode})
 REMEMBERED: Format[Remembered] = Format(
     "an anonymous response", Remembered, 2, {1: msgspec.msgpack.Decoder(Remembered).decode}
 )
 COUNTS: Format[Cells] = Format("a day's counts", Cells, 2, {1: _upgrade_counts_1})
-CASE_COUNTS: Format[CaseCells] = Format("a day's counts of cases", CaseCells)
+CASE_COUNTS: Format[CaseCells] = Format("a day's counts of cases", CaseCells, 2, {1: _upgrade_case_counts_1})

@@ -133,14 +133,13 @@ class Ledger:
         A row may be gone, or begun anew, though its day is kept: the retention was raised since, or a worker whose
         clock goes ahead had the partition before.
         """
-        self._change_answer(survey, answer, [(cell, -amount) for cell, amount in cells(answer)])
+        day = answer.responded_at // US_PER_DAY
+        self._change(survey, answer.segments, answer.counted_as, day, [(cell, -n) for cell, n in cells(answer)])
 
     def answered(self, survey: str, answer: Answer) -> None:
         """Count that somebody has contacted the customer about an answer, in the rows that it was counted in."""
-        self._change_answer(survey, answer, answered_cells(answer))
-
-    def _change_answer(self, survey: str, answer: Answer, amounts: Amounts) -> None:
-        self._change(survey, answer.segments, answer.counted_as, answer.responded_at // US_PER_DAY, amounts)
+        day = answer.responded_at // US_PER_DAY
+        self._change(survey, answer.segments, answer.counted_as, day, answered_cells(answer))
 
     def _change(
         self,

@@ -7,7 +7,7 @@ One row holds the counts of a (survey, segment, UTC day): a map of cell → coun
 from __future__ import annotations
 
 from bisect import bisect_left
-from functools import lru_cache
+from collections import Counter
 from typing import Final
 
 from schemas.playbook import ACTIONS, REASONS
@@ -23,12 +23,17 @@ ENDS: Final = (CONVERTED, LEFT, WITHDRAWN, ERASED)
 WITHIN_DAYS: Final = (7, 30, 90, 180, 365)
 """Cases count as converted within so many days of opening: stored under the first that holds, added up when read."""
 COUNTER_NAMES: Final = (
-    *("cases", "contacted", "contacted_in_time", "overdue"),
+    *("cases", "contacted", "contacted_in_time"),
+    "overdue",
     *ENDS,
     "ms_to_convert",
     *(f"converted_{days}d" for days in WITHIN_DAYS),
 )
 CASE_COUNTERS: Final = len(COUNTER_NAMES)
+NESTED: Final = 3
+"""Of the first so many counters each holds the one after it: contacted ones are cases, those in time are contacted. A
+case is stored under the last that holds, and added up when read: what changes is then two cells, from one to another.
+"""
 CASE_ACTIONS: Final = (*ACTIONS, NO_ACTION)
 SCORES: Final = (7, 8)
 GROUPS: Final = len(SCORES) * len(REASONS) * len(CASE_ACTIONS)
@@ -66,25 +71,32 @@ def amounts(change: CaseChange) -> Amounts:
     if change.after is None:
         assert change.end is not None
         return _ending_amounts(change.before, change.end, change.took_us)
-    return _net_amounts(_counted(change.before), _counted(change.after))
+    before, after = change.before, change.after
+    gone, come = _cell(before), _cell(after)
+    if before.overdue or after.overdue:
+        return _overdue_amounts(before, after, gone, come)
+    return () if gone == come else ((gone, -1), (come, 1))
 
 
-_Counted = tuple[int, str, str, bool, bool, bool]
-"""What decides where an open case counts: score, reason, action; contacted, in time, overdue."""
+def _cell(case: Case) -> int:
+    """Where an open case counts 1."""
+    first = _GROUP[case.score, case.reason, case.action]
+    first_contact = case.first_contact
+    if first_contact is None:
+        return first
+    due_at = case.due_at
+    return first + (_IN_TIME if due_at is not None and first_contact <= due_at else _CONTACTED)
 
 
-def _counted(case: Case) -> _Counted:
-    first_contact, due_at = case.first_contact, case.due_at
-    contacted = first_contact is not None
-    in_time = first_contact is not None and due_at is not None and first_contact <= due_at
-    return case.score, case.reason, case.action, contacted, in_time, case.overdue
-
-
-@lru_cache(maxsize=4_096)
-def _net_amounts(before: _Counted, after: _Counted) -> Amounts:
-    """From counting 1 in the cells of one to counting 1 in those of the other. Few pairs are usual."""
-    gone, come = _cells(*before), _cells(*after)
-    return (*((cell, -1) for cell in gone if cell not in come), *((cell, 1) for cell in come if cell not in gone))
+def _overdue_amounts(before: Case, after: Case, gone: int, come: int) -> Amounts:
+    """The same of a case that is or was also counted as overdue, in a cell of its own."""
+    net = Counter({come: 1})
+    net[gone] -= 1
+    if before.overdue:
+        net[gone - gone % CASE_COUNTERS + _OVERDUE] -= 1
+    if after.overdue:
+        net[come - come % CASE_COUNTERS + _OVERDUE] += 1
+    return tuple((cell, amount) for cell, amount in net.items() if amount)
 
 
 def _ending_amounts(case: Case, end: str, took_us: int) -> Amounts:
@@ -99,16 +111,3 @@ def _ending_amounts(case: Case, end: str, took_us: int) -> Amounts:
     if within < len(_WITHIN_US):
         found.append((first + _FIRST_WITHIN + within, 1))
     return tuple(found)
-
-
-def _cells(score: int, reason: str, action: str, contacted: bool, in_time: bool, overdue: bool) -> tuple[int, ...]:
-    """Where an open case counts 1."""
-    first = _GROUP[score, reason, action]
-    cells = [first]
-    if contacted:
-        cells.append(first + _CONTACTED)
-        if in_time:
-            cells.append(first + _IN_TIME)
-    if overdue:
-        cells.append(first + _OVERDUE)
-    return tuple(cells)

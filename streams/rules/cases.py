@@ -210,7 +210,7 @@ def reason_of(history: Sequence[Answer], follow_ups: Sequence[KeptFollowUp]) -> 
             break
         if answer.reason is not None:
             return answer.reason
-    if not follow_ups:
-        return UNKNOWN
+    if len(follow_ups) == 1:  # as is usual
+        return follow_ups[0].reason or UNKNOWN
     learned = newest([each for each in follow_ups if each.reason is not None])
     return UNKNOWN if learned is None or learned.reason is None else learned.reason

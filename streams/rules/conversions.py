@@ -48,8 +48,12 @@ def group_names(by: Sequence[str]) -> list[tuple[object, ...]]:
 
 
 def conversion_row(counters: Sequence[int]) -> dict[str, Any]:
-    """What a row says of its counters (`COUNTER_NAMES`, and the two of mature cases). Nothing is rounded."""
+    """What a row says of its counters as they are stored (`COUNTER_NAMES`), and the two of mature cases. Nothing is
+    rounded.
+    """
     counted = dict(zip(COUNTER_NAMES, counters, strict=False))
+    counted["contacted"] += counted["contacted_in_time"]
+    counted["cases"] += counted["contacted"]
     ms_to_convert = counted.pop("ms_to_convert")
     within = 0
     for days in WITHIN_DAYS:

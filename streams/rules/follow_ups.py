@@ -13,11 +13,13 @@ import msgspec
 from schemas.events import FOLLOW_UP_OVERDUE, event_id
 from schemas.follow_up import CONTACTS
 from streams.rules import cases, event_data
-from streams.rules.case import FOLLOW_UPS_MAX, Case, CaseChange, EndedCase, KeptFollowUp, Past
+from streams.rules.case import FOLLOW_UPS_MAX, CaseChange, EndedCase, KeptFollowUp, Past
 from streams.rules.event_data import Event
 from streams.rules.journey import ANSWERED, OF_ENDED_CASE, Answer, Journey, with_marks
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from schemas.follow_up import FollowUp
     from streams.rules.decisions import RulesConfig
 
@@ -51,76 +53,69 @@ _UNKNOWN_CASE: Final = FollowUpDecision(UNKNOWN_CASE)
 _CASE_FULL: Final = FollowUpDecision(CASE_FULL)
 
 
-class _Named(msgspec.Struct, frozen=True, gc=False):
-    """What a follow-up names, looked up in a journey."""
-
-    case: Case | None
-    """The open one."""
-    by_detection: bool
-    """It names a detection of the open case."""
-    no_detection: bool
-    """It names no detection at all."""
-    ended: EndedCase | None
-    """The case that has ended, by its detection."""
-    no_response: bool
-    """It names no response."""
-    answer: Answer | None
-    """The response that it names, as far as it is in the history."""
-
-
 def decide_follow_up(journey: Journey | None, follow_up: FollowUp) -> FollowUpDecision:
     """What the follow-up does to the customer's journey in its survey (None: they have none)."""
     if journey is None:
         return _UNKNOWN_CASE
-    named = _look_up(journey, follow_up)
-    target = _target(named)
+    case = journey.case
+    names_open = case is not None and follow_up.detected_event_id in case.detections
+    is_full = case is not None and len(case.follow_ups) >= FOLLOW_UPS_MAX
+    named = _answer(journey.history, follow_up.response_id)
+    target = MATCHED if names_open else _target(journey, follow_up, named)
     place, revision = _known(journey, follow_up.follow_up_id)
     if revision is None:
         if target == UNKNOWN_CASE:
             return _UNKNOWN_CASE
-        if target == MATCHED and _is_full(journey):
+        if target == MATCHED and is_full:
             return _CASE_FULL
         return _apply(journey, follow_up, named, target, target, None)
     if follow_up.revision <= revision:
         return _DUPLICATE
-    if place is None and target == MATCHED and (not named.by_detection or _is_full(journey)):
+    if place is None and target == MATCHED and (not names_open or is_full):
         # It was about something else before the case opened, and does not say that it is about this one now.
         target = LATE
     return _apply(journey, follow_up, named, target, AMENDED, place)
 
 
-def _target(named: _Named) -> str:
-    """Which case it is about: the table, top down. Names decide: what names an ended case, or one of its responses, is
-    never taken for the open one's.
+def _target(journey: Journey, follow_up: FollowUp, named: Answer | None) -> str:
+    """Which case it is about that names no detection of the open one: the table, top down. Names decide: what names an
+    ended case, or one of its responses, is never taken for the open one's. `named`: the response that it names, as far
+    as it is in the history.
     """
-    if named.by_detection:
-        return MATCHED
-    answer = named.answer
-    if named.ended is not None or (answer is not None and answer.marks & OF_ENDED_CASE):
+    if _names_ended(journey, follow_up) is not None or (named is not None and named.marks & OF_ENDED_CASE):
         return LATE
-    if named.case is not None and named.no_detection:
+    if journey.case is not None and follow_up.detected_event_id is None:
         return MATCHED
-    return FEEDBACK if named.no_response or answer is not None else UNKNOWN_CASE
+    return FEEDBACK if follow_up.response_id is None or named is not None else UNKNOWN_CASE
+
+
+def _names_ended(journey: Journey, follow_up: FollowUp) -> EndedCase | None:
+    """The case that has ended, by the detection that it names."""
+    detection = follow_up.detected_event_id
+    if detection is None or journey.past is None:
+        return None
+    return next((each for each in journey.past.ended if detection in each.detections), None)
 
 
 def _apply(
-    journey: Journey, follow_up: FollowUp, named: _Named, target: str, outcome: str, place: int | None
+    journey: Journey, follow_up: FollowUp, named: Answer | None, target: str, outcome: str, place: int | None
 ) -> FollowUpDecision:
     """Put it where its target says, in place of its older self (`place`, of the open case's follow-ups)."""
-    case, past = journey.case, journey.past
+    case, past, history = journey.case, journey.past, journey.history
     before = () if case is None else case.follow_ups
-    rest = () if place is None else before[place + 1 :]
-    kept = before[:place]
     if target == MATCHED:
-        kept = (*kept, _kept(follow_up))
         past = _forgotten(past, follow_up.follow_up_id)
+        kept = _kept(follow_up)
+        follow_ups = (*before, kept) if place is None else (*before[:place], kept, *before[place + 1 :])
     else:
         past = _remembered(past, follow_up)
-    follow_ups = (*kept, *rest)
-    history = journey.history
+        follow_ups = before if place is None else (*before[:place], *before[place + 1 :])
     answered = _answered(journey, follow_up, named, target)
     if answered is not None:
-        history = [answered if each.response_id == answered.response_id else each for each in history]
+        at = history.index(answered)
+        answered = with_marks(answered, answered.marks | ANSWERED)
+        history = history.copy()
+        history[at] = answered
     change = contact_us = None
     if case is not None and follow_ups != before:
         after = cases.followed_up(case, follow_ups, history)
@@ -131,43 +126,26 @@ def _apply(
     return FollowUpDecision(outcome, Journey(history, journey.detection, case, past), change, answered, contact_us)
 
 
-def _look_up(journey: Journey, follow_up: FollowUp) -> _Named:
-    case, past = journey.case, journey.past
-    detection, response_id = follow_up.detected_event_id, follow_up.response_id
-    ended = None
-    if detection is not None and past is not None:
-        ended = next((each for each in past.ended if detection in each.detections), None)
-    return _Named(
-        case,
-        case is not None and detection in case.detections,
-        detection is None,
-        ended,
-        response_id is None,
-        _answer(journey, response_id),
-    )
-
-
-def _answered(journey: Journey, follow_up: FollowUp, named: _Named, target: str) -> Answer | None:
-    """The response that a contact answers, marked; None: there is none, it is forgotten, or it is marked already."""
+def _answered(journey: Journey, follow_up: FollowUp, named: Answer | None, target: str) -> Answer | None:
+    """The response that a contact answers; None: there is none, it is forgotten, or it is answered already."""
     if follow_up.status not in CONTACTS:
         return None
-    answer = named.answer
-    if named.no_response:
+    answer = named
+    if follow_up.response_id is None:
         if target == MATCHED:
-            assert named.case is not None, "only an open case is matched"
-            answer = _answer(journey, named.case.response_id)
+            assert journey.case is not None, "only an open case is matched"
+            answer = _answer(journey.history, journey.case.response_id)
         elif target == LATE:
-            answer = None if named.ended is None else _answer(journey, named.ended.response_id)
+            ended = _names_ended(journey, follow_up)
+            answer = None if ended is None else _answer(journey.history, ended.response_id)
         else:
             answer = journey.history[-1]
-    if answer is None or answer.marks & ANSWERED:
-        return None
-    return with_marks(answer, answer.marks | ANSWERED)
+    return None if answer is None or answer.marks & ANSWERED else answer
 
 
-def _answer(journey: Journey, response_id: str | None) -> Answer | None:
+def _answer(history: Sequence[Answer], response_id: str | None) -> Answer | None:
     if response_id is not None:
-        for answer in journey.history:
+        for answer in history:
             if answer.response_id == response_id:
                 return answer
     return None
@@ -180,10 +158,6 @@ def _known(journey: Journey, follow_up_id: str) -> tuple[int | None, int | None]
             if each.follow_up_id == follow_up_id:
                 return place, each.revision
     return None, None if journey.past is None else journey.past.known.get(follow_up_id)
-
-
-def _is_full(journey: Journey) -> bool:
-    return journey.case is not None and len(journey.case.follow_ups) >= FOLLOW_UPS_MAX
 
 
 def _kept(follow_up: FollowUp) -> KeptFollowUp:

@@ -232,8 +232,10 @@ class Scoreboard:
                 for survey_id, cells in part.table.cell_sums():
                     own_cells[survey_id] = own_cells[survey_id] + cells if survey_id in own_cells else cells.copy()
             await asyncio.sleep(0)
-        for array in (totals, own, own_series, *own_cells.values()):
+        for array in (totals, own, *own_cells.values()):
+            self.layout.add_up(array)
             array.setflags(write=False)
+        own_series.setflags(write=False)
         own_partitions = tuple(number for number, part in enumerate(parts) if part.counted_as_own)
         return Snapshot(
             as_of_us, complete, self.windows, layout.series, totals, own, own_series, own_partitions, own_cells

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from schemas.times import US_PER_DAY
 from streams.engine.formats import CASE_COUNTS
-from streams.rules.case_counts import CASE_COUNTERS, WITHIN_DAYS
+from streams.rules.case_counts import CASE_COUNTERS, NESTED, WITHIN_DAYS
 from streams.rules.conversions import (
     INDEX_OF,
     MATURE,
@@ -33,7 +33,6 @@ SUMS_BETWEEN_YIELDS: Final = 1_000
 """Groups of a row, in each window. Some 5 ms."""
 _CONVERTED_90D: Final = tuple(INDEX_OF[f"converted_{days}d"] for days in WITHIN_DAYS if days <= MATURE_AFTER_DAYS)
 _WITHDRAWN: Final = INDEX_OF["withdrawn"]
-_CASES: Final = INDEX_OF["cases"]
 
 Name = tuple[str, str, str, tuple[object, ...]]
 """Survey, segment, window, and what the row is told apart by."""
@@ -99,7 +98,7 @@ def _rows(sums: dict[Name, list[int]], by: Sequence[str], order: dict[str, int])
             **conversion_row(sums[name]),
         }
         for name in sorted(sums, key=lambda name: (name[0], name[1] != "all", name[1], order[name[2]], repr(name[3])))
-        if sums[name][_CASES]
+        if any(sums[name][:NESTED])
     ]
 
 
@@ -112,7 +111,7 @@ def _by_group(
         group, counter = divmod(cell, CASE_COUNTERS)
         counters = found.setdefault(names[group], [0] * ROW_COUNTERS)
         counters[counter] += amount
-        if mature and counter == _CASES:
+        if mature and counter < NESTED:
             counters[MATURE] += amount
         elif mature and counter == _WITHDRAWN:
             counters[MATURE] -= amount

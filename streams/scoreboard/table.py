@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from schemas.keys import counts_key, parse_counts_key
 from schemas.times import parse_day
 from streams.engine.formats import CASE_COUNTS, COUNTS, Format
-from streams.rules.case_counts import CASE_CELLS, CASE_COUNTERS
+from streams.rules.case_counts import CASE_CELLS, CASE_COUNTERS, NESTED
 from streams.rules.counts import COUNTERS, HOURS_A_DAY
 from streams.rules.segments import ALL
 
@@ -49,10 +49,19 @@ class Layout(NamedTuple):
     """`cell // cells_an_hour` is the hour of the day."""
     counters: int
     """`cell % cells_an_hour % counters` is the counter."""
+    nested: int = 0
+    """The first so many counters are stored each without what the next one holds of it."""
+
+    def add_up(self, sums: Ints) -> None:
+        """Make sums of stored counters, [..., cell], what they tell."""
+        groups = sums.shape[-1] // self.counters
+        counters = sums.reshape(*sums.shape[:-1], groups, self.counters)  # a view: sums are contiguous
+        for counter in reversed(range(self.nested - 1)):
+            counters[..., counter] += counters[..., counter + 1]
 
 
 RESPONSES: Final = Layout(COUNTS, COUNTERS, COUNTERS)
-CASES: Final = Layout(CASE_COUNTS, CASE_CELLS, CASE_COUNTERS)
+CASES: Final = Layout(CASE_COUNTS, CASE_CELLS, CASE_COUNTERS, NESTED)
 """Cases have no hour: all are at the first one of their day. Scores, reasons and actions are added up, but for
 everybody's cases where a table is told to keep them apart (`by_cell`).
 """
@@ -306,7 +315,7 @@ class CountsTable:
         cell = np.array(cells, dtype=np.int64)
         of_row = np.array([(change.series, change.day, change.sign) for change in changes], dtype=np.int64)
         series, day, sign = np.repeat(of_row, lengths, axis=0).T
-        _, cells_an_hour, counters = self._layout
+        cells_an_hour, counters = self._layout.cells_an_hour, self._layout.counters
         hours = day * HOURS_A_DAY + cell // cells_an_hour
         weights = self._weights(hours, after) - self._weights(hours, before)
         amount = np.array(amounts, dtype=np.int64) * sign

@@ -21,10 +21,11 @@ from streams.engine.formats import CASE_COUNTS, Cells, Corrupt, Format, NewerFor
 from streams.engine.inbox import Slice
 from streams.engine.ledger import LedgerMemory
 from streams.engine.store import Checkpoint, Store
-from streams.rules.case_counts import amounts
+from streams.rules.case_counts import CASE_COUNTERS, COUNTER_NAMES, GROUP_OF, amounts
 from streams.rules.decisions import RulesConfig, decide
 from streams.rules.journey import Answer, Journey
 from tests.rules import build
+from tests.support import case_cells
 from tests.support.corpus import Produced
 from tests.support.kafka_reading import publish
 from tests.support.oracle_events import DAY_US
@@ -65,6 +66,63 @@ def test_a_newer_version_is_refused_in_a_sentence() -> None:
 def test_what_no_release_wrote_is_corrupt(stored: bytes) -> None:
     with pytest.raises(Corrupt, match=r"^a pair"):
         PAIR_2.decode(stored)
+
+
+@pytest.mark.parametrize(
+    ("told", "apart"),
+    [
+        ({0: 5}, {0: 5}),
+        ({0: 5, 1: 3}, {0: 2, 1: 3}),
+        ({0: 5, 1: 3, 2: 1}, {0: 2, 1: 2, 2: 1}),
+        ({0: 3, 1: 3, 2: 3}, {2: 3}),
+        ({0: 5, 1: 3, 2: 1, 3: 2, 4: 1, 8: 86_400_000, 9: 1}, {0: 2, 1: 2, 2: 1, 3: 2, 4: 1, 8: 86_400_000, 9: 1}),
+        ({14: 2, 15: 1, 16: 1, 28: 1, 29: 1}, {14: 1, 16: 1, 29: 1}),
+        # Begun anew after the retention dropped it: of what left, more was taken out than there was.
+        ({0: 1, 1: 2}, {1: 2}),
+    ],
+)
+def test_counts_of_cases_were_stored_with_what_they_hold(told: dict[int, int], apart: dict[int, int]) -> None:
+    assert CASE_COUNTS.decode(b"\x01" + msgspec.msgpack.encode(told)) == apart
+    assert CASE_COUNTS.decode(CASE_COUNTS.encode(apart)) == apart
+
+
+def test_a_case_that_was_counted_so_is_moved(tmp_path: Path) -> None:
+    """Its row is of the format before; a contact moves it, and what is told stays whole."""
+    store = Store(tmp_path / "partition")
+    journey = build.after(build.response("r1", 8, 2))
+    case = journey.case
+    assert case is not None
+    case.counted_as = True
+    key, row = (
+        journey_key("customer", build.CUSTOMER, "relational"),
+        counts_key("relational", "all", case.opened_at // DAY_US),
+    )
+    group, other = (8, "unknown", "none"), (8, "indifferent", "incentive")
+    told = {group: {"cases": 4, "contacted": 1, "contacted_in_time": 1, "overdue": 1}}
+    before = b"\x01" + msgspec.msgpack.encode(
+        {GROUP_OF.index(group) * CASE_COUNTERS + COUNTER_NAMES.index(name): n for name, n in told[group].items()}
+    )
+    store.write([(b"j" + key, formats.JOURNEY.encode(journey)), (b"k" + row, before)], Checkpoint(0, 0, 0))
+    decider = Decider(DecidingConfig(Topics(), 1, build.CONFIG, 10, (), "/nps"), 0, store, 0, LedgerMemory())
+    decider.cases.know([row])
+    contact = {
+        "follow_up_id": "f",
+        "customer_id": build.CUSTOMER,
+        "survey_id": "relational",
+        "status": "contacted",
+        "action": "incentive",
+        "reason": "indifferent",
+        "occurred_at": time_text(case.opened_at),
+    }
+    decider.decide_follow_ups(Slice([_record(msgspec.json.encode(contact), build.NOW_MS, build.CUSTOMER)], 100))
+    found = decider.close_unit().case_counts[row]
+    assert found is not None
+    assert found[0] == 2
+    assert case_cells.told(CASE_COUNTS.decode(found)) == {
+        group: {"cases": 3, "contacted": 1, "contacted_in_time": 1, "overdue": 1},
+        other: {"cases": 1, "contacted": 1, "contacted_in_time": 1},
+    }
+    store.close()
 
 
 # Through deciding and the store
@@ -110,8 +168,8 @@ def _next_version(current: Format, kind: type) -> Format:  # type: ignore[type-a
     return Format(current.what, kind, 3, {2: lambda payload: current.decode(b"\x02" + payload)})
 
 
-def _record(value: bytes, timestamp_ms: int) -> ConsumerRecord[bytes, bytes]:
-    return ConsumerRecord("nps.responses", 0, 0, timestamp_ms, 0, b"c", value, None, 1, len(value), ())
+def _record(value: bytes, timestamp_ms: int, customer: str = "c") -> ConsumerRecord[bytes, bytes]:
+    return ConsumerRecord("nps.responses", 0, 0, timestamp_ms, 0, customer.encode(), value, None, 1, len(value), ())
 
 
 # Through a worker

@@ -18,11 +18,12 @@ from streams.engine.formats import CASE_COUNTS
 from streams.http.endpoints import Endpoints
 from streams.http.server import HttpServer
 from streams.metrics import Metrics
-from streams.rules.case_counts import CASE_COUNTERS, COUNTER_NAMES, GROUP_OF, GROUPS
+from streams.rules.case_counts import CASE_COUNTERS, GROUPS
 from streams.rules.windows import parse_windows
 from streams.scoreboard.board import Scoreboard
 from streams.scoreboard.conversions import conversions
 from streams.scoreboard.table import CASES
+from tests.support import case_cells
 from tests.support.holding import longest_turn_s
 
 TODAY = 20_779
@@ -64,12 +65,11 @@ class Boards:
 
 def counted(age_days: int, segment: str = "all", survey: str = "s", **groups: dict[str, int]) -> Row:
     """A stored row: `groups` are named `score_reason_action`, with `__` between."""
-    cells = {}
+    named = []
     for name, counters in groups.items():
         score, reason, action = name.removeprefix("of_").split("__")
-        group = GROUP_OF.index((int(score), reason, action))
-        cells |= {group * CASE_COUNTERS + COUNTER_NAMES.index(counter): n for counter, n in counters.items()}
-    return counts_key(survey, segment, TODAY - age_days), CASE_COUNTS.encode(cells)
+        named.append(((int(score), reason, action), counters))
+    return counts_key(survey, segment, TODAY - age_days), CASE_COUNTS.encode(case_cells.stored(named))
 
 
 def cases(n: int, **counters: int) -> dict[str, int]:

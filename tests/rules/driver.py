@@ -9,13 +9,14 @@ from schemas.follow_up import accept_follow_up
 from schemas.response import Rejected, SurveyResponse, accept, erased_id
 from schemas.times import format_day
 from streams.rules.case import Case, CaseChange
-from streams.rules.case_counts import CASE_COUNTERS, COUNTER_NAMES, GROUP_OF, amounts, opening_amounts
+from streams.rules.case_counts import amounts, opening_amounts
 from streams.rules.cases import Happening, ended
 from streams.rules.counts import COUNTERS, answered_cells, cells, day_of
 from streams.rules.decisions import Event, RulesConfig, decide, decide_anonymous, erase
 from streams.rules.follow_ups import UNKNOWN_CASE, decide_follow_up, decide_overdue
 from streams.rules.journey import Answer, Journey, Remembered
 from streams.rules.segments import ALL, Places, segment_names
+from tests.support import case_cells
 
 Hour = tuple[str, str, str, int]
 """Survey, segment, day as YYYY-MM-DD, hour of the day."""
@@ -125,11 +126,8 @@ class Driver:
         """(survey, segment, day, score, reason, action) → counters that are not 0."""
         found: dict[tuple[str, str, str, int, str, str], Counter[str]] = {}
         for (survey, segment, day), row in self.case_rows.items():
-            for cell, count in row.items():
-                group, counter = divmod(cell, CASE_COUNTERS)
-                if count:
-                    named = (survey, segment, format_day(day), *GROUP_OF[group])
-                    found.setdefault(named, Counter())[COUNTER_NAMES[counter]] = count
+            for group, counters in case_cells.told(row).items():
+                found[survey, segment, format_day(day), *group] = counters
         return found
 
     def _change(self, survey: str, change: CaseChange | None) -> None:

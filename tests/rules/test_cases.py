@@ -12,12 +12,13 @@ from schemas.follow_up import FollowUp
 from schemas.playbook import default_playbook
 from schemas.times import US_PER_DAY, US_PER_HOUR, format_rfc3339
 from streams.rules.case import Case, CaseChange
-from streams.rules.case_counts import CASE_COUNTERS, COUNTER_NAMES, GROUP_OF, amounts, opening_amounts
+from streams.rules.case_counts import amounts, opening_amounts
 from streams.rules.cases import CASES, Becomes, Happening, ended
 from streams.rules.decisions import Decision, RulesConfig, decide
 from streams.rules.follow_ups import FollowUpDecision, decide_follow_up, decide_overdue
 from streams.rules.journey import ANSWERED, OF_ENDED_CASE, Journey
 from tests.rules.build import CONFIG, CUSTOMER, NOW_MS, NOW_US, after, config, feed, response
+from tests.support import case_cells
 
 PLAYBOOK = default_playbook()
 
@@ -189,7 +190,8 @@ def test_an_edit_or_a_late_answer_moves_the_case_to_another_reason() -> None:
 
 
 def counters(pairs: Any) -> dict[tuple[Any, ...], int]:
-    return {(*GROUP_OF[cell // CASE_COUNTERS], COUNTER_NAMES[cell % CASE_COUNTERS]): amount for cell, amount in pairs}
+    told = case_cells.told(dict(pairs))
+    return {(*group, name): amount for group, counters in told.items() for name, amount in counters.items()}
 
 
 # --- follow-ups ---

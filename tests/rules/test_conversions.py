@@ -20,10 +20,12 @@ from streams.rules.conversions import (
     window_days,
 )
 from streams.rules.windows import Window
+from tests.support import case_cells
 
 
 def row(mature: tuple[int, int] = (0, 0), **counted: int) -> dict[str, object]:
-    return conversion_row([*(counted.get(name, 0) for name in COUNTER_NAMES), *mature])
+    stored = case_cells.apart_of(counted)
+    return conversion_row([*(stored[name] for name in COUNTER_NAMES), *mature])
 
 
 @given(st.integers(1, 10**6), st.data())

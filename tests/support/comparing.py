@@ -16,8 +16,8 @@ from schemas.topics import Topics
 from streams.engine import formats
 from streams.engine.formats import Format
 from streams.rules.case import Case
-from streams.rules.case_counts import CASE_COUNTERS, COUNTER_NAMES, GROUP_OF
 from streams.rules.journey import ANSWERED, OF_ENDED_CASE, Answer, Journey
+from tests.support import case_cells
 from tests.support.kafka_reading import latest_values
 from tests.support.oracle import ANONYMOUS_MEMORY_MS, OracleDeadLetter, PartitionOracle
 from tests.support.oracle_events import CHANGED, DAY_US, DETECTED, OVERDUE, WITHDRAWN, Kept, OracleEvent, Row
@@ -271,10 +271,8 @@ def assert_case_counts(log: Changelog, oracles: Oracles) -> None:
         found: dict[Any, Counter[str]] = {}
         for key, value in latest_values(log[partition]).items():
             survey, segment, day = parse_counts_key(key)
-            for cell, count in decoded(formats.CASE_COUNTS, value).items():
-                group, counter = divmod(cell, CASE_COUNTERS)
-                name = (survey, segment, format_day(day), *GROUP_OF[group])
-                found.setdefault(name, Counter())[COUNTER_NAMES[counter]] = count
+            for group, counters in case_cells.told(decoded(formats.CASE_COUNTS, value)).items():
+                found[survey, segment, format_day(day), *group] = counters
         assert_same_items(found, oracle.case_counts(), f"counts of cases of partition {partition}")
 
 
