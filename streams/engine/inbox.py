@@ -92,7 +92,7 @@ class Inbox:
             return None
         taken = self._slices.popleft()
         count = None
-        if until_ms is not None:
+        if until_ms is not None and max([record.timestamp for record in taken.records]) > until_ms:
             count = next((at for at, record in enumerate(taken.records) if record.timestamp > until_ms), None)
         if count is not None:
             some, rest = taken.records[:count], taken.records[count:]
