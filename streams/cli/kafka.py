@@ -7,9 +7,9 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
@@ -23,7 +23,8 @@ from aiokafka.structs import ConsumerRecord
 
 from streams.cli.console import Failure
 from streams.engine.access import REFUSALS
-from streams.engine.clients import AdminClient
+from streams.engine.clients import AdminClient, heed_refused_offsets, stop_consumer, stop_producer
+from streams.engine.header_names import read_any_header_names
 from streams.engine.producer import Producer
 from streams.engine.refusals import refusal
 from streams.settings import Settings
@@ -37,6 +38,8 @@ COORDINATOR_WAIT_S = 10.0
 COORDINATOR_RETRY_S = 0.2
 LINGER_MS = 10
 BATCH_BYTES = 256 * 1024
+MAX_RECORD_BYTES = 32 * 1024 * 1024
+"""Of records that were in Kafka before, and are written again."""
 
 # The client logs every attempt to connect; what a person needs to know is in the one sentence of a Failure.
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
@@ -44,6 +47,8 @@ logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 class _Client(Protocol):
     async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
 
 
 C = TypeVar("C", bound=_Client)
@@ -78,7 +83,20 @@ async def connected(settings: Settings, client: C) -> AsyncIterator[C]:
             raise Failure(refused.sentence if refused else unreachable(settings, error)) from None
         yield client
     finally:
-        await (client.close() if isinstance(client, AIOKafkaAdminClient) else client.stop())  # type: ignore[attr-defined]
+        await _stop(client)
+
+
+async def _stop(client: _Client) -> None:
+    """In a bounded time, whatever has become of the broker."""
+    match client:
+        case AIOKafkaAdminClient():
+            await client.close()
+        case AIOKafkaConsumer():
+            await stop_consumer(client)
+        case AIOKafkaProducer():
+            await stop_producer(client)
+        case _:
+            await client.stop()
 
 
 def unreachable(settings: Settings, error: Exception) -> str:
@@ -94,7 +112,7 @@ def admin(settings: Settings) -> AIOKafkaAdminClient:
     return AdminClient(client_id=CLIENT_ID, request_timeout_ms=REQUEST_TIMEOUT_MS, **settings.kafka())
 
 
-def producer(settings: Settings) -> Producer:
+def producer(settings: Settings, **more: Any) -> Producer:
     """Idempotent, `acks=all`; the default partitioner is the Java client's, murmur2 of the key."""
     return Producer(
         client_id=CLIENT_ID,
@@ -102,12 +120,14 @@ def producer(settings: Settings) -> Producer:
         max_batch_size=BATCH_BYTES,
         request_timeout_ms=REQUEST_TIMEOUT_MS,
         **settings.kafka(),
+        **more,
     )
 
 
 def consumer(settings: Settings, group_id: str | None = None) -> AIOKafkaConsumer:
     """Reads what is committed, of partitions assigned by hand; with a group only for the offsets it commits."""
-    return AIOKafkaConsumer(
+    read_any_header_names()
+    made = AIOKafkaConsumer(
         client_id=CLIENT_ID,
         group_id=group_id,
         isolation_level="read_committed",
@@ -116,6 +136,8 @@ def consumer(settings: Settings, group_id: str | None = None) -> AIOKafkaConsume
         request_timeout_ms=REQUEST_TIMEOUT_MS,
         **settings.kafka(),
     )
+    heed_refused_offsets(made._client)
+    return made
 
 
 async def topics(client: AIOKafkaAdminClient) -> dict[str, Topic]:
@@ -233,5 +255,5 @@ def header(record: ConsumerRecord, name: str) -> str | None:
     """The value of a record's header in text; where it is there more than once the last one counts."""
     for key, value in reversed(record.headers):
         if key == name:
-            return bytes(value).decode(errors="replace")
+            return None if value is None else bytes(value).decode(errors="replace")
     return None

@@ -15,6 +15,8 @@ from aiokafka.protocol.commit import OffsetFetchRequest
 
 METADATA_INTERVAL_S: Final = 0.1
 CLOSE_TIMEOUT_S: Final = 1.0
+STOP_WITHIN_S: Final = 5.0
+"""What is under way when a producer is stopped is waited for so long."""
 NO_POLL_INTERVAL_MS: Final = 100 * 365 * 24 * 3600 * 1000
 """`max_poll_interval_ms` of consumers that stay in their group without fetching, for days: while an endpoint is away,
 as a standby without partitions. That we live is the heartbeat's business. (Brokers are not told of it.)"""
@@ -26,10 +28,25 @@ class AdminClient(AIOKafkaAdminClient):  # type: ignore[misc]
     """
 
     async def _send_request(self, request: Any, node_id: int | None = None) -> Any:
-        response = await super()._send_request(request, node_id)
-        if isinstance(request, OffsetFetchRequest) and response.error_code:
-            raise for_code(response.error_code)
-        return response
+        return _checked(request, await super()._send_request(request, node_id))
+
+
+def heed_refused_offsets(client: AIOKafkaClient) -> None:
+    """Let a consumer's client not overlook the same, which would have the consumer begin anew and commit that: with an
+    error it asks the coordinator again.
+    """
+    send = client.send
+
+    async def heeding(node_id: int, request: Any, **how: Any) -> Any:
+        return _checked(request, await send(node_id, request, **how))
+
+    client.send = heeding
+
+
+def _checked(request: Any, response: Any) -> Any:
+    if isinstance(request, OffsetFetchRequest) and response.error_code:
+        raise for_code(response.error_code)
+    return response
 
 
 async def connected_admin(kafka: dict[str, Any]) -> AdminClient:
@@ -74,6 +91,15 @@ async def stop_consumer(consumer: AIOKafkaConsumer) -> None:
                 if task is not None and task.cancelling():
                     raise
                 await consumer._client.close()  # what it had not come to
+
+
+async def stop_producer(producer: AIOKafkaProducer) -> None:
+    """Stop a producer. With a broker that is away aiokafka's own stop would wait for it."""
+    try:
+        async with asyncio.timeout(STOP_WITHIN_S):
+            await AIOKafkaProducer.stop(producer)
+    except TimeoutError:
+        await close_producer(producer, CLOSE_TIMEOUT_S)
 
 
 async def close_producer(producer: AIOKafkaProducer, timeout_s: float) -> bool:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import Any, Final
+from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import OutOfOrderSequenceNumber
 from aiokafka.producer.transaction_manager import TransactionManager
 
-from streams.engine.clients import CLOSE_TIMEOUT_S, close_producer, make_patient
-
-STOP_WITHIN_S: Final = 5.0
-"""What is under way when a producer is stopped is waited for so long."""
+from streams.engine.clients import make_patient, stop_producer
 
 
 class Producer(AIOKafkaProducer):  # type: ignore[misc]
@@ -40,12 +37,8 @@ class Producer(AIOKafkaProducer):  # type: ignore[misc]
         return sent
 
     async def stop(self) -> None:
-        """Close. With a broker that is away aiokafka's own stop would wait for it."""
-        try:
-            async with asyncio.timeout(STOP_WITHIN_S):
-                await super().stop()
-        except TimeoutError:
-            await close_producer(self, CLOSE_TIMEOUT_S)
+        """Close, in a bounded time."""
+        await stop_producer(self)
 
     def _look_at(self, sent: asyncio.Future[object]) -> None:
         """Python tells of each error that nobody has looked at; after the first one nobody waits for the others."""

@@ -21,7 +21,7 @@ from aiokafka.structs import ConsumerRecord
 
 from schemas.webhooks import NoEvent, envelope
 from streams.engine.access import REFUSALS
-from streams.engine.clients import NO_POLL_INTERVAL_MS, make_patient, stop_consumer
+from streams.engine.clients import NO_POLL_INTERVAL_MS, heed_refused_offsets, make_patient, stop_consumer
 from streams.engine.header_names import read_any_header_names
 from streams.webhooks.config import Endpoint
 from streams.webhooks.delivery import Delivery, Event
@@ -100,6 +100,7 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]
             max_partition_fetch_bytes=PARTITION_FETCH_BYTES,
         )
         make_patient(self._consumer._client)
+        heed_refused_offsets(self._consumer._client)
         self.joined = False
         """Whether the group has given us our share of the partitions."""
 

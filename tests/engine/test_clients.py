@@ -9,13 +9,15 @@ import aiokafka.client
 import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import GroupLoadInProgressError, KafkaError, NotCoordinatorForGroupError
-from aiokafka.protocol.commit import OffsetFetchResponse_v3
+from aiokafka.protocol.commit import OffsetFetchRequest, OffsetFetchResponse_v3
 from aiokafka.structs import TopicPartition
 
 from schemas.topics import Topics
 from streams.broker import Broker
+from streams.cli import kafka
 from streams.engine.clients import AdminClient, make_patient, stop_consumer
 from streams.engine.topics import ensure_topics, reach_broker
+from streams.settings import Settings
 
 
 @pytest.mark.parametrize("error", [GroupLoadInProgressError, NotCoordinatorForGroupError])
@@ -30,6 +32,31 @@ async def test_an_error_of_the_answer_as_a_whole_is_no_group_without_offsets(
     monkeypatch.setattr(admin._client, "send", answer)
     with pytest.raises(error):
         await admin.list_consumer_group_offsets("g", 1, [TopicPartition("t", 0)])
+
+
+async def test_nor_is_it_to_a_consumer_which_asks_again(
+    broker: Broker, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topics = Topics(f"{unique}.")
+    admin = await reach_broker({"bootstrap_servers": broker.bootstrap_servers}, 10)
+    await ensure_topics(admin, topics, 1, 1, create=True)
+    await admin.close()
+    settings = Settings(bootstrap_servers=broker.bootstrap_servers)
+    tp = TopicPartition(topics.responses, 0)
+    async with kafka.connected(settings, kafka.consumer(settings, unique)) as consumer:
+        consumer.assign([tp])
+        await consumer.commit({tp: 5})
+    send, errors = aiokafka.client.AIOKafkaClient.send, [GroupLoadInProgressError, NotCoordinatorForGroupError]
+
+    async def refusing(self: object, node_id: int, request: object, **how: Any) -> Any:
+        if isinstance(request, OffsetFetchRequest) and errors:
+            return OffsetFetchResponse_v3(0, [], errors.pop().errno)
+        return await send(self, node_id, request, **how)
+
+    monkeypatch.setattr(aiokafka.client.AIOKafkaClient, "send", refusing)
+    async with kafka.connected(settings, kafka.consumer(settings, unique)) as consumer:
+        assert await consumer.committed(tp) == 5
+    assert not errors
 
 
 @pytest.mark.slow

@@ -30,6 +30,20 @@ def test_what_came_along_with_damaged_records_is_not_lost(scene: Scene) -> None:
     assert numbers(came) == {customer: list(range(5)) for customer in CUSTOMERS}
 
 
+def test_a_coordinator_that_is_loading_is_no_group_that_never_committed(scene: Scene) -> None:
+    """Taken for one, the endpoint would begin anew: with what is new, as is usual, and what came while nobody ran would
+    never be sent; or here with everything, once more.
+    """
+    with scene.process("crm") as process:
+        sent = scene.publisher.send_all(CUSTOMERS, 1)
+        until(lambda: scene.lag("crm") == 0)
+        assert process.sigterm() == 0
+    sent |= scene.publisher.send_all(CUSTOMERS, 3)
+    with scene.process("crm", module="tests.webhooks.loading_webhooks"):
+        until(lambda: scene.lag("crm") == 0)
+    assert Counter(request.id for request in scene.receiver.came(scene.path("crm"))) == Counter(sent)
+
+
 def event(id_: bytes, value: bytes, *more: tuple[bytes, bytes | None]) -> RawRecord:
     """A record with the headers of an event."""
     headers = ((b"ce_id", id_), (b"ce_type", PASSIVE_DETECTED.encode()), (b"ce_time", b"2026-01-01T00:00:00Z"))
