@@ -49,6 +49,8 @@ class Endpoints:
         self._render_metrics = render_metrics
         self._token = token
         self._turns = asyncio.Semaphore(ANSWERS_AT_ONCE)
+        self._scrapes = asyncio.Lock()
+        """Of their own: Prometheus waits for a few seconds only, and questions may be large."""
 
     def by_path(self) -> dict[str, Endpoint]:
         """Return them as the server takes them."""
@@ -98,7 +100,7 @@ class Endpoints:
 
     async def metrics(self, request: web.BaseRequest) -> web.Response:
         """OpenMetrics or the older text format, as the client prefers."""
-        async with self._turns:
+        async with self._scrapes:
             body, content_type = await self._render_metrics(request.headers.get("Accept", ""))
         return respond(body, content_type)
 

@@ -51,6 +51,8 @@ STALL_BOUNDS_S: Final = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 
 COMMIT_BOUNDS_S: Final = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 
 SNAPSHOT_MAX_AGE_S: Final = 1.0
+MOVES_MAX: Final = 5
+"""While partitions move, both boards are counted again so often; what is told then may be of two moments."""
 
 
 class Metrics:
@@ -223,8 +225,11 @@ class Metrics:
     async def render(self, accept: str) -> tuple[bytes, str]:
         """Return the exposition and its content type, as an Accept header prefers."""
         encode, content_type = encoder_for(accept)
-        snapshot = await self._board.refresh(SNAPSHOT_MAX_AGE_S)
-        cases = await self._cases.refresh(SNAPSHOT_MAX_AGE_S)
+        for _ in range(MOVES_MAX):  # a partition that moves between the two would be counted in one of them
+            snapshot = await self._board.refresh(SNAPSHOT_MAX_AGE_S)
+            cases = await self._cases.refresh(SNAPSHOT_MAX_AGE_S)
+            if snapshot.own_partitions == cases.own_partitions:
+                break
         self._current.view = self._view(snapshot, cases)
         return await asyncio.to_thread(lambda: with_windows(encode(self._registry), snapshot, cases)), content_type
 

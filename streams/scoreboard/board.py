@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Final, Protocol
 
 import numpy as np
@@ -77,10 +78,19 @@ class Scoreboard:
     """Implements `CountsListener`. To be used from the event loop's thread only; its snapshots from any."""
 
     def __init__(
-        self, windows: Sequence[Window], partitions: int, now_us: Callable[[], int], layout: Layout = RESPONSES
+        self,
+        windows: Sequence[Window],
+        partitions: int,
+        now_us: Callable[[], int],
+        layout: Layout = RESPONSES,
+        of_own: Window | None = None,
     ) -> None:
-        """`now_us` is the wall clock, in microseconds since the epoch. Cases have windows of whole days."""
-        self.windows: Final = tuple(windows)
+        """`now_us` is the wall clock, in microseconds since the epoch. Cases have windows of whole days. `of_own`, the
+        last of the windows then, is summed over this worker's own partitions alone: of the others so many days would
+        take memory for nobody.
+        """
+        self.windows: Final = tuple(windows) if of_own is None else (*windows, of_own)
+        self._days_followed = max(map(window_days, windows))
         self.layout: Final = layout
         self._now_us = now_us
         self._partitions = [_Partition(self._new_table()) for _ in range(partitions)]
@@ -93,6 +103,8 @@ class Scoreboard:
         nothing = np.zeros((0, len(self.windows), layout.counters), dtype=np.int64)
         self._snapshot = Snapshot(0, False, self.windows, (), nothing, nothing, np.zeros(0, dtype=np.bool_))
         self._snapshot_hands = -1
+        self._counted: list[CountsTable] = []
+        """What the snapshot was made from."""
 
     def attach(self, follower: Follower) -> None:
         """Let the follower read what this worker does not own."""
@@ -130,6 +142,7 @@ class Scoreboard:
             next_offset = None
         state.owned = state.ready = False
         state.gathering = self._new_table() if next_offset is None else None
+        state.table.keep_days(self._days_followed)
         self._changed_hands += 1
         if self._follower is not None:
             self._follower.follow(partition, next_offset)
@@ -168,9 +181,10 @@ class Scoreboard:
     def held(
         self, survey_id: str | None, segment: str | None, first_day: int
     ) -> Iterator[tuple[str, str, int, bytes] | None]:
-        """Yield the rows of all partitions that were counted by the last `refresh`, as `CountsTable.held`."""
-        for state in self._partitions:
-            yield from state.table.held(survey_id, segment, first_day)
+        """Return the rows of all partitions that the snapshot counts, as `CountsTable.held`. They stay those, also
+        where a partition changes hands before they are all taken.
+        """
+        return chain.from_iterable([table.held(survey_id, segment, first_day) for table in self._counted])
 
     @property
     def snapshot(self) -> Snapshot:
@@ -205,6 +219,7 @@ class Scoreboard:
                 self._snapshot = await self._add_up(parts, now_us, complete)
                 self._built_from = built_from
             self._snapshot_hands = hands
+            self._counted = [part.table for part in parts]
             return self._snapshot
 
     def _is_fresh(self, now_us: int, max_age_s: float) -> bool:
@@ -249,8 +264,12 @@ class Scoreboard:
     def _new_table(self, *, own: bool = False) -> CountsTable:
         if self.layout is CASES:
             # By cell only what metrics tell: this worker's own.
-            return CountsTable([window_days(window) * HOURS_A_DAY for window in self.windows], CASES, by_cell=own)
-        return CountsTable([window.hours for window in self.windows])
+            table = CountsTable([window_days(window) * HOURS_A_DAY for window in self.windows], CASES, by_cell=own)
+        else:
+            table = CountsTable([window.hours for window in self.windows])
+        if not own:
+            table.keep_days(self._days_followed)
+        return table
 
 
 class _Layout:

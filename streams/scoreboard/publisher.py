@@ -58,11 +58,20 @@ class ScorePublisher(Service):  # type: ignore[misc]
     mundane_level = "debug"
 
     def __init__(
-        self, board: Scoreboard, kafka: Mapping[str, Any], topic: str, interval_s: float, **options: Any
+        self,
+        board: Scoreboard,
+        kafka: Mapping[str, Any],
+        topic: str,
+        interval_s: float,
+        beside: Scoreboard | None = None,
+        **options: Any,
     ) -> None:
-        """`kafka` is what every client of aiokafka is given: servers, security."""
+        """`kafka` is what every client of aiokafka is given: servers, security. `beside` is a board that is kept
+        counted as this one is, whoever asks or not: what was put into one waits in memory until it is counted.
+        """
         super().__init__(**options)
         self._board = board
+        self._beside = beside
         self._kafka = dict(kafka)
         self._topic = TopicPartition(topic, 0)
         self._interval_s = interval_s
@@ -79,6 +88,8 @@ class ScorePublisher(Service):  # type: ignore[misc]
     async def _run(self) -> None:
         while not self.should_stop:
             began_s = time.monotonic()
+            if self._beside is not None:
+                await self._beside.refresh()
             snapshot = await self._board.refresh()
             if self._is_publisher():
                 try:

@@ -83,7 +83,7 @@ class CountsTable:
         """`by_cell` has every cell of the segment `all` summed on its own, too."""
         self._layout = layout
         self._window_hours: Ints = np.array(window_hours, dtype=np.int64)
-        self._days_kept = -(-max(window_hours) // HOURS_A_DAY) + _SLACK_DAYS
+        self.keep_days(-(-max(window_hours) // HOURS_A_DAY))
         self._incoming: dict[bytes, bytes | None] = {}
         self._draining: dict[bytes, bytes | None] = {}
         self._days: dict[int, dict[int, bytes]] = {}
@@ -107,6 +107,10 @@ class CountsTable:
         """Changes whenever sums may have."""
         self.series_revision = 0
         """Changes whenever a series comes or goes."""
+
+    def keep_days(self, days: int) -> None:
+        """Keep no more days than these: of windows that are longer the sums are not to be used any more."""
+        self._days_kept = days + _SLACK_DAYS
 
     def put(self, rows: Iterable[tuple[bytes, bytes | None]]) -> None:
         """Remember rows: absolute values, the latest of a key wins, None drops the day. Nothing is decoded yet."""

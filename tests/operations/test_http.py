@@ -202,6 +202,23 @@ async def test_head_gives_headers_alone() -> None:
         assert await response.read() == b""
 
 
+async def test_prometheus_does_not_wait_for_those_who_ask_for_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker, asked = Worker(), asyncio.Event()
+
+    async def long(*_: Any) -> Any:
+        asked.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("streams.http.endpoints.conversions", long)
+    async with serving(worker) as (client, _):
+        asking = [asyncio.create_task(client.get("/v1/conversions").__aenter__()) for _ in range(8)]
+        await asked.wait()
+        async with asyncio.timeout(5), client.get("/metrics") as response:
+            assert response.status == 200
+        for each in asking:
+            each.cancel()
+
+
 async def test_metrics_get_the_accept_header() -> None:
     async with (
         serving(Worker()) as (client, _),
