@@ -204,7 +204,8 @@ def _latency() -> list[AnyPanel]:
             *quantiles("nps_end_to_end_seconds", CHOSEN, 0.5, 0.95, 0.99),
             title="From record to commit",
             description="End to end: from a record's timestamp to the commit that makes its counts and events visible. "
-            "Dashed: 1 s, and 30 s, from where lag is orange. NpsLagGrowing wakes somebody from 5 min on, if it grows.",
+            "Dashed: 1 s, and 30 s, from where lag is orange. NpsLagGrowing wakes somebody from 5 min on, unless it "
+            "shrinks.",
             unit="s",
             steps=((None, GREEN), (1, YELLOW), (30, ORANGE)),
             limits=True,

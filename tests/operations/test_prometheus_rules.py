@@ -181,7 +181,7 @@ async def exported(tmp_path: Path) -> dict[str, list[dict[str, str]]]:
 @pytest.mark.parametrize("name", [*ALERTS, *RECORDED])
 def test_a_rule_reads_what_is_there(name: str, exported: dict[str, list[dict[str, str]]]) -> None:
     expr = (ALERTS.get(name) or RECORDED[name])["expr"]
-    read = set(re.findall(r"(?<![\w:])nps_\w+", re.sub(r'"[^"]*"', '""', expr)))
+    read = set(re.findall(r"(?<![\w:])(?:nps|process)_\w+", re.sub(r'"[^"]*"', '""', expr)))
     recorded = set(re.findall(r"(?<![\w:])nps:[\w:]+", expr))
     assert read | recorded | set(re.findall(r"\bup\b", expr)), "a rule of nothing"
     assert read <= set(exported)
