@@ -76,6 +76,7 @@ class Partition:
         self._decider: Decider | None = None
         known = self.known = Committing(config, number, observer, listeners, shared)
         """What is committed."""
+        self._taken_ms = time.time_ns() // 1_000_000
         self._end = 0
         """End of the responses as seen when opening; the consumer knows better once it has fetched."""
         self._inbox = Inbox()
@@ -249,6 +250,8 @@ class Partition:
         for listener in (self._listener, self._case_listener):
             listener.partition_opening(self.number)
         self._progress = Progress()
+        stands = await self._positions.committed(self.known.responses)  # for whoever looks at the lag meanwhile
+        self._end, self.known.offset = stands.end, max(stands.offset or 0, stands.beginning)
         async with self._shared.restoring:
             await restore(config.kafka, self._store, *self.known.changelogs, self._progress, self._turn)
         self.known.checkpoint = self._store.checkpoint or Checkpoint(0, 0, 0)
@@ -401,8 +404,8 @@ class Partition:
             partition=self.number,
             ready=self.ready.is_set(),
             lag_records=lag,
-            # Of the last committed one while the oldest has not been fetched.
-            lag_seconds=age_s(oldest_ms or self.known.last_record_time_ms) if lag else 0.0,
+            # Of the last committed one while the oldest has not been fetched; before there is one, since it is ours.
+            lag_seconds=age_s(oldest_ms or self.known.last_record_time_ms or self._taken_ms) if lag else 0.0,
             restored_records=self._progress.passed,
             restore_total=self._progress.total,
             state_bytes=self._store.size_bytes if self._store is not None else 0,
