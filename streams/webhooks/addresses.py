@@ -15,6 +15,8 @@ AddressInfo: TypeAlias = tuple[int, int, int, str, tuple[object, ...]]
 """As `socket.getaddrinfo` gives it."""
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_NOT_KNOWN_EVERYWHERE = (ipaddress.ip_network("192.0.0.0/24"), ipaddress.ip_network("3fff::/20"))
+"""For protocols and for documentation: not every release of Python says so."""
 
 
 class AddressRefused(OSError):
@@ -33,6 +35,10 @@ def is_public(address: str) -> bool:
             inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
         if inner is not None:
             return is_public(str(inner))
+        if ip.is_site_local:
+            return False
+    if any(ip in network for network in _NOT_KNOWN_EVERYWHERE):
+        return False
     return ip.is_global and not ip.is_multicast and not ip.is_reserved
 
 
