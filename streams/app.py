@@ -68,7 +68,7 @@ class Worker:
         config = engine_config(settings, topics, partitions, instance_id, probe)
         scoreboard = Scoreboard(settings.windows, partitions, lambda: time.time_ns() // 1000)
         kept = Window("kept", (settings.counts_retention_days + 1) * HOURS_A_DAY)
-        cases = Scoreboard((*settings.windows, kept), partitions, lambda: time.time_ns() // 1000, CASES)
+        cases = Scoreboard(settings.windows, partitions, lambda: time.time_ns() // 1000, CASES, of_own=kept)
         metrics = Metrics(CollectorRegistry(), scoreboard, cases, version("nps-streams"), settings.state_dir)
         self.app = ProcessorApp(config, metrics, scoreboard, cases)
         metrics.attach(self.app.engine)
@@ -92,7 +92,9 @@ class Worker:
                 self.app.processing_failed,
                 beacon=beacon,
             ),
-            ScorePublisher(scoreboard, config.kafka, topics.segment_scores, settings.scores_interval_s, beacon=beacon),
+            ScorePublisher(
+                scoreboard, config.kafka, topics.segment_scores, settings.scores_interval_s, cases, beacon=beacon
+            ),
         )
 
     async def start(self) -> None:
@@ -179,6 +181,8 @@ def run_worker(settings: Settings, probe: Callable[[str], None] | None = None) -
     Exits by itself, because Faust's threads would hold the interpreter for another minute. Raises, before anything
     runs, what `prepare` raises, and CannotListen.
     """
+    # Until `_run` does better; the first process of a container would not end by the signal alone.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     configure_logging(settings.log_level, settings.log_format)
     logger.info(
         "nps-streams %s starts: group %s, topics %s*, Kafka at %s, state in %s",

@@ -36,7 +36,7 @@ def ports_before(data_dir: Path) -> dict[str, int]:
     """
     try:
         lines = (data_dir / "server.properties").read_text(encoding="ascii").splitlines()
-    except OSError:  # there are none; a directory that cannot be used is told of by whoever writes in it
+    except (OSError, UnicodeDecodeError):  # there are none; one that cannot be used is told of by whoever writes it
         return {}
     listeners = [line.removeprefix("listeners=") for line in lines if line.startswith("listeners=")]
     pairs = (listener.partition("://") for listener in listeners[-1].split(",")) if listeners else ()

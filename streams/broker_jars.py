@@ -105,7 +105,10 @@ def fetch_jars() -> Path:
     problem = maven_problem()
     if problem:
         raise BrokerError(problem)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BrokerError(f"The folder of Kafka's jars, {folder.parent}, cannot be made: {error.strerror}.") from None
     with _locked(folder.parent / f"{folder.name}.lock"):
         if jars_complete(folder):  # another process fetched them meanwhile
             return folder

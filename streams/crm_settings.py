@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from pydantic import BaseModel, FilePath, SecretStr, field_validator
+from pydantic import BaseModel, SecretStr, field_validator
 
-from streams.setting_fields import check_token, setting, split
+from streams.setting_fields import File, check_token, setting, split
 
 MAX_TOKENS = 16
 
@@ -16,7 +16,7 @@ _HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?|[0-9a-f:]*:[0-9a-f:.]*")
 class CrmSettings(BaseModel):
     """Mixed into `Settings`."""
 
-    webhooks_file: FilePath | None = setting(None, "Endpoints that `nps webhooks` delivers to (TOML)")
+    webhooks_file: File | None = setting(None, "Endpoints that `nps webhooks` delivers to (TOML)")
     webhooks_private_hosts: tuple[str, ...] = setting(
         "", "Hosts that webhooks may reach at private addresses and without TLS, comma-separated"
     )

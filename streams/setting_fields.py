@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any, Final
+from pathlib import Path
+from typing import Annotated, Any, Final
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, FilePath
 from pydantic_core import ErrorDetails
 
 ENV_PREFIX: Final = "NPS_"
@@ -27,6 +28,20 @@ _MESSAGES = {  # by pydantic's error type
     "string_too_short": "must not be empty",
     "string_too_long": "must be at most {max_length} characters",
 }
+
+
+def _looked_at(path: object) -> object:
+    """Pydantic asks whether it is a file, and lets through what the system says to that."""
+    if isinstance(path, str | Path):
+        try:
+            Path(path).is_file()
+        except OSError as error:
+            raise ValueError(f"cannot be looked at ({error.strerror}): {str(path)!r}") from None
+    return path
+
+
+File = Annotated[FilePath, BeforeValidator(_looked_at)]
+"""The path of a file that exists."""
 
 
 class SettingsError(ValueError):

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import FilePath, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.fields import SEGMENT_NAME
@@ -22,7 +22,7 @@ from streams.crm_settings import CrmSettings
 from streams.rules.transitions import CONFIGURABLE_CHANGES
 from streams.rules.windows import Window, parse_windows
 from streams.sasl import sasl_inconsistencies
-from streams.setting_fields import ENV_PREFIX, SettingsError, check_token
+from streams.setting_fields import ENV_PREFIX, File, SettingsError, check_token
 from streams.setting_fields import nearest as _nearest
 from streams.setting_fields import problems_of as _problems
 from streams.setting_fields import setting as _setting
@@ -105,7 +105,7 @@ class _WorkerSettings(BaseSettings):
         ge=0,
         le=87_600,
     )
-    playbook_file: FilePath | None = _setting(
+    playbook_file: File | None = _setting(
         None, "What to do about passive customers and what to ask them (TOML, as `nps playbook --toml` prints)"
     )
     scores_interval_s: float = _setting(
@@ -146,11 +146,11 @@ class _WorkerSettings(BaseSettings):
     sasl_kerberos_domain_name: str | None = _setting(
         None, "Host in the brokers' Kerberos principals, with `GSSAPI`; the name each is reached by when not set"
     )
-    ssl_ca_file: FilePath | None = _setting(
+    ssl_ca_file: File | None = _setting(
         None, "Certificates of the authorities that sign the brokers' (PEM); the system's when not set"
     )
-    ssl_cert_file: FilePath | None = _setting(None, "Client certificate (PEM), where the broker asks for one")
-    ssl_key_file: FilePath | None = _setting(None, "Key of the client certificate (PEM)")
+    ssl_cert_file: File | None = _setting(None, "Client certificate (PEM), where the broker asks for one")
+    ssl_key_file: File | None = _setting(None, "Key of the client certificate (PEM)")
     ssl_key_password: SecretStr | None = _setting(None, "Password of the key file; never shown")
     ssl_check_hostname: bool = _setting(True, "Whether a broker's certificate must name its host")
 

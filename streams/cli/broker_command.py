@@ -36,6 +36,7 @@ def start(
 ) -> None:
     """Start the broker in the background; the first time Kafka is fetched. Data of an earlier start is kept."""
     from streams.broker import Broker, find_broker
+    from streams.cli.stopping import interruptible
 
     running = find_broker(data_dir)
     if running is not None:
@@ -47,7 +48,8 @@ def start(
             ends += f" --data-dir {shlex.quote(str(data_dir))}"
         raise Failure(f"a broker runs in {data_dir} already, on {running.bootstrap_servers}: {ends} ends it")
     broker = Broker(data_dir, port=port, detached=True)
-    broker.start()
+    with interruptible():  # while nobody can find it yet
+        broker.start()
     say(f"Apache Kafka is up on {broker.bootstrap_servers} (pid {broker.pid}, log {broker.log_file}).")
     if port != DEFAULT_PORT:
         say(f"Tell the other commands: export NPS_BOOTSTRAP_SERVERS={broker.bootstrap_servers}")

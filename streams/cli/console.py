@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from typing import TextIO
+
     from rich.console import Console, RenderableType
 
 WIDE = 100_000
@@ -34,14 +36,19 @@ def stdout() -> Console:
     """For tables."""
     from rich.console import Console
 
-    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
+    return Console(highlight=False, width=_width(sys.stdout))
 
 
 def stderr() -> Console:
     """For progress and remarks."""
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else WIDE)
+    return Console(stderr=True, highlight=False, width=_width(sys.stderr))
+
+
+def _width(stream: TextIO | None) -> int | None:
+    """None: the terminal's. (A stream that the shell has closed is None.)"""
+    return None if stream is not None and stream.isatty() else WIDE
 
 
 def show(what: RenderableType) -> None:

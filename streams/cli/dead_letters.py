@@ -8,11 +8,12 @@ published: at least once, and a second time is a `duplicate` to the workers.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import GroupAuthorizationFailedError
@@ -30,6 +31,7 @@ from schemas.times import format_rfc3339
 from schemas.topics import Topics
 from streams.cli import kafka
 from streams.cli.choices import DeadLetterReason
+from streams.cli.console import Failure
 from streams.cli.sending import UnderWay
 from streams.settings import Settings
 
@@ -40,6 +42,10 @@ UNKNOWN = "unknown"
 """The reason of a dead letter that another program wrote without saying one."""
 REPLAYED_REASONS = (*(reason for reason in DeadLetterReason if reason is not DeadLetterReason.TOO_LARGE), UNKNOWN)
 """What is too large stays too large: it is never replayed. Nor is what has no key, under whatever reason."""
+
+
+AS_IT_WAS: Final = {"max_request_size": kafka.MAX_RECORD_BYTES, "compression_type": "lz4"}
+"""For a producer: a dead letter may be large, or have fitted only because it was compressed."""
 
 
 class DeadLetter(NamedTuple):
@@ -152,7 +158,7 @@ async def replay(
     replayed: Counter[str] = Counter()
     async with (
         kafka.connected(settings, kafka.consumer(settings, group_id)) as client,
-        kafka.connected(settings, kafka.producer(settings)) as producer,
+        kafka.connected(settings, kafka.producer(settings, **AS_IT_WAS)) as producer,
     ):
         client.assign(partitions)
         beginnings, ends = await kafka.starts_and_ends(client, partitions)
@@ -218,5 +224,13 @@ async def _advance(
     for tp, offset in reached.items():
         for reason in wanted:
             places[tp].next_offset[reason] = max(places[tp].next_offset[reason], offset)
-    if reached:
-        await client.commit({tp: places[tp].commit() for tp in reached})
+    if not reached:
+        return
+    try:
+        async with asyncio.timeout(kafka.IDLE_LIMIT_S):  # aiokafka would try for ever
+            await client.commit({tp: places[tp].commit() for tp in reached})
+    except TimeoutError:
+        raise Failure(
+            f"Kafka did not keep the place for {kafka.IDLE_LIMIT_S:g} s: what was published last, some hundreds at"
+            " most, the next replay publishes once more"
+        ) from None

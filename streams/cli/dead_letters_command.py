@@ -52,7 +52,7 @@ def list_(
             table.add_column(name, no_wrap=name != "Message")
         for letter in found:
             source = f"{letter.source_topic}-{letter.source_partition} @ {letter.source_offset}"
-            table.add_row(letter.time, letter.reason, source, Text(letter.message))
+            table.add_row(letter.time, letter.reason, Text(source), Text(letter.message))
         show(table)
     shown = f", the newest {len(found):,} shown" if total > len(found) else ""
     say(f"{plural(total, 'dead letter')}{f' ({reason})' if reason else ''}{shown}")
@@ -82,6 +82,8 @@ def replay(
 
     if reason is DeadLetterReason.TOO_LARGE:
         raise typer.BadParameter("what is too_large stays too large: publishing it again cannot help")
+    if reason is DeadLetterReason.UNKNOWN_CASE and not follow_ups:
+        raise typer.BadParameter("unknown_case is a reason of follow-ups: add --follow-ups")
     settings = Settings.from_environment()
     console = stderr()
     columns = (TextColumn("reading"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

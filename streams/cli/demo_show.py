@@ -7,10 +7,9 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any, NamedTuple
 
 from rich.live import Live
@@ -29,7 +28,7 @@ from streams.cli.demo_view import Stage, facts, newest, plain_line, scores, view
 from streams.cli.demo_worker import WorkerProcess
 from streams.cli.simulated_crm import Crm
 from streams.cli.simulated_feed import KafkaSink, at_speed, feed
-from streams.cli.stopping import STOP_SIGNALS, stop_on_signals
+from streams.cli.stopping import STOP_SIGNALS, interruptible, stop_on_signals
 from streams.settings import ENV_PREFIX, Settings
 from streams.simulation import OFFICE_HOURS, STEADY, Life
 
@@ -71,7 +70,7 @@ def run(options: Options) -> bool:
     for name in [name for name in os.environ if name.startswith(ENV_PREFIX)]:
         del os.environ[name]  # a demonstration of its own, whatever the environment is set up for
     try:
-        with _interruptible(), tempfile.TemporaryDirectory(prefix="nps-demo-", ignore_cleanup_errors=True) as folder:
+        with interruptible(), tempfile.TemporaryDirectory(prefix="nps-demo-", ignore_cleanup_errors=True) as folder:
             broker = Broker(Path(folder) / "broker", short_lived=True)
             say("Starting Apache Kafka …")
             try:
@@ -83,21 +82,6 @@ def run(options: Options) -> bool:
     except KeyboardInterrupt:
         say("Stopped.")
         return True
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """SIGTERM and a closed terminal end what is being started as Ctrl-C does; afterwards all is as it was."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - as the signal module calls it
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in STOP_SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _ignore_signals() -> None:

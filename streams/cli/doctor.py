@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from streams.cli import kafka
-from streams.cli.console import Failure, plural
+from streams.cli.console import plural
 from streams.cli.errors import explain
 from streams.engine.state_directory import OwnerDamaged, StateDirectoryError, known_owner
 from streams.settings import Settings, SettingsError
@@ -67,8 +67,11 @@ async def _cluster(settings: Settings) -> list[Finding]:
                     if sentences is None:
                         raise
                     findings += [Finding(name, Verdict.FAIL, sentence) for sentence in sentences]
-    except Failure as failure:
-        findings.append(Finding("broker", Verdict.FAIL, str(failure), "then run nps doctor again"))
+    except Exception as error:
+        sentences = explain(error)
+        if sentences is None:
+            raise
+        findings += [Finding("broker", Verdict.FAIL, sentence, "then run nps doctor again") for sentence in sentences]
     return findings
 
 
@@ -87,9 +90,9 @@ def state_directory(settings: Settings) -> Iterable[Finding]:
     """Whether a worker could keep its state there: writable, not in use by another, its own, room on the disk."""
     name, path = "state directory", settings.state_dir
     existing = path
-    while not existing.exists():
-        existing = existing.parent
     try:
+        while not existing.exists():
+            existing = existing.parent
         if not existing.is_dir():
             raise NotADirectoryError(20, "there is a file of that name")
         with tempfile.TemporaryFile(dir=existing):

@@ -57,6 +57,15 @@ def _sentence(event_type: str, time: str, data: Any) -> Any:
 
     from rich.text import Text
 
+    try:
+        return _known_sentence(event_type, time, data)
+    except (TypeError, LookupError, ValueError):  # of another release, or another program's
+        return Text.assemble((f"{time}  ", "dim"), f"{event_type or 'no event'}  {json.dumps(data)}")
+
+
+def _known_sentence(event_type: str, time: str, data: Any) -> Any:
+    from rich.text import Text
+
     match event_type:
         case "nps.passive-detected.v1":
             colour, detail = "yellow", f"{data['score']}  {data['trigger']}"
@@ -70,8 +79,8 @@ def _sentence(event_type: str, time: str, data: Any) -> Any:
             colour, detail = "magenta", f"{data['cause']}"
         case "nps.follow-up-overdue.v1":
             colour, detail = "red", f"{data['score']}  {data['hours_overdue']:.1f} hours  {data['recommended_action']}"
-        case _:  # of another release, or another program's
-            return Text.assemble((f"{time}  ", "dim"), f"{event_type or 'no event'}  {json.dumps(data)}")
+        case _:
+            raise LookupError(event_type)
     name = event_type.removeprefix("nps.").removesuffix(".v1")
     who = f"{data['customer_id']}  {data['survey_id']}  "
     return Text.assemble((f"{time}  ", "dim"), (f"{name:<17}  ", colour), who, detail)

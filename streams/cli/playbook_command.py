@@ -46,10 +46,13 @@ def playbook(language: LanguageOption = None, as_json: JsonFlag = False, as_toml
         show_json(listed)
         return
     from rich.table import Table
+    from rich.text import Text
 
     table = Table("Reason", "For a 7", "For an 8", "What to ask", box=None, pad_edge=False, header_style="bold")
     for row in listed:
         asked = row["follow_up_question"]
         text = asked if isinstance(asked, str) else "\n".join(f"{tag}: {each}" for tag, each in sorted(asked.items()))
-        table.add_row(str(row["reason"]), str(row["recommended_action_7"]), str(row["recommended_action_8"]), text)
+        table.add_row(
+            str(row["reason"]), str(row["recommended_action_7"]), str(row["recommended_action_8"]), Text(text)
+        )
     show(table)

@@ -51,7 +51,7 @@ def publish(
     import asyncio
 
     from streams.cli.output_file import CannotWrite
-    from streams.cli.publishing import Summary, publish
+    from streams.cli.publishing import CannotRead, Summary, publish
     from streams.cli.response_files import lines_of, read
     from streams.settings import Settings
 
@@ -88,6 +88,8 @@ def publish(
             raise KeyboardInterrupt(summary.so_far) from None
         except CannotWrite as error:
             raise Failure(f"{error} {summary.so_far}") from None
+        except CannotRead as error:
+            raise Failure(f"{file} cannot be read: {error} {summary.so_far}") from None
     _report(summary, as_json)
     if summary.refused:
         raise typer.Exit(1)
@@ -99,8 +101,10 @@ def _format_of(file: str) -> FileFormat:
         return FileFormat.CSV
     if file == STDIN or suffix in {".ndjson", ".jsonl", ".json"}:
         return FileFormat.NDJSON
-    if not Path(file).exists():
-        raise Failure(f"{file} cannot be read: No such file or directory")
+    try:
+        Path(file).stat()
+    except OSError as error:
+        raise Failure(f"{file} cannot be read: {error.strerror}") from None
     raise typer.BadParameter(f"cannot tell the format of {file} by its extension; say --format ndjson or csv")
 
 
@@ -126,7 +130,13 @@ def _refusals(path: Path | None, source: BinaryIO) -> Iterator[Callable[[Refusal
     if path is None:
         yield lambda _: None
         return
-    if path.exists() and os.path.samestat(path.stat(), os.fstat(source.fileno())):
+    try:
+        is_source = os.path.samestat(path.stat(), os.fstat(source.fileno()))
+    except FileNotFoundError:
+        is_source = False
+    except OSError as error:
+        raise Failure(f"{path} cannot be written: {error.strerror}") from None
+    if is_source:
         raise Failure(f"{path} is the file to publish: name another for the refused lines")
     from streams.cli.output_file import CannotWrite, OutputFile
 

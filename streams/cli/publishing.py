@@ -73,6 +73,10 @@ class Summary:
         )
 
 
+class CannotRead(Exception):
+    """The rest of what is published can't be read, and why."""
+
+
 def judge(line: Line, record_time: RecordTime, now_ms: int) -> Ready | Refusal:
     """Decide as a worker would that reads the record now: key, value and time together."""
     if line.problem is not None:
@@ -102,6 +106,7 @@ async def publish(
 
     Raises:
         Failure: the topic does not exist, or Kafka stopped taking records; it says how many were published.
+        CannotRead: the file.
     """
     topic = Topics(settings.topic_prefix).responses
     retention_ms = await _retention_ms(settings, topic, record_time)
@@ -168,6 +173,9 @@ async def _read_ahead(lines: Lines, responses: Iterator[Line]) -> AsyncIterator[
                     size_bytes = 0
             put(batch)
             put(None)
+        except OSError as error:
+            with suppress(RuntimeError):
+                put(CannotRead(error.strerror))
         except Exception as error:
             with suppress(RuntimeError):  # the loop is closed: the command has ended already and nobody listens
                 put(error)

@@ -31,7 +31,7 @@ def repartition(
 
     from schemas.topics import Topics
     from streams.cli.repartitioning import copy
-    from streams.cli.stopping import stop_on_signals
+    from streams.cli.stopping import ended_by, stop_on_signals
     from streams.settings import Settings
 
     settings = Settings.from_environment()
@@ -45,7 +45,7 @@ def repartition(
 
         async def run() -> int:
             with stop_on_signals() as stop:
-                return await copy(settings, from_prefix, follow, stop, on_progress)
+                return await ended_by(stop, copy(settings, from_prefix, follow, stop, on_progress))
 
         copied = asyncio.run(run())
     if as_json:

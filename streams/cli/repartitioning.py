@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -29,7 +30,7 @@ UNIT_RECORDS: Final = 5_000
 WAITING_RECORDS: Final = 5_000
 """Of a partition, read and waiting for older ones of the others; above it is not read further."""
 TRANSACTION_TIMEOUT_MS: Final = 60_000
-MAX_RECORD_BYTES: Final = 32 * 1024 * 1024
+ABORTS_WITHIN_S: Final = 5.0
 
 
 @dataclass
@@ -117,7 +118,7 @@ async def copy(
             await _read(consumer, sources)
             unit = list(merge.take(UNIT_RECORDS))
             if unit:
-                async with producer.transaction():
+                async with _transaction(producer):
                     for record in unit:
                         target = target_of[record.topic]
                         await _send(producer, target, _partition(record, counts[target]), record)
@@ -135,6 +136,20 @@ async def copy(
     return copied
 
 
+@asynccontextmanager
+async def _transaction(producer: AIOKafkaProducer) -> AsyncIterator[None]:
+    """As aiokafka's own, whose aborting has no limit. What is not aborted is so when the next copy begins."""
+    await producer.begin_transaction()
+    try:
+        yield
+        await producer.commit_transaction()
+    except BaseException:
+        with suppress(Exception):
+            async with asyncio.timeout(ABORTS_WITHIN_S):
+                await producer.abort_transaction()
+        raise
+
+
 def _producer(settings: Settings, transactional_id: str) -> AIOKafkaProducer:
     """One copy at a time: a second one fences the first."""
     return AIOKafkaProducer(
@@ -143,7 +158,7 @@ def _producer(settings: Settings, transactional_id: str) -> AIOKafkaProducer:
         transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
         linger_ms=kafka.LINGER_MS,
         max_batch_size=kafka.BATCH_BYTES,
-        max_request_size=MAX_RECORD_BYTES,
+        max_request_size=kafka.MAX_RECORD_BYTES,
         compression_type="lz4",  # a record may have fitted only because it was compressed
         request_timeout_ms=kafka.REQUEST_TIMEOUT_MS,
         **settings.kafka(),

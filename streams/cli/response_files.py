@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, NamedTuple
 
-from schemas.response import SurveyResponse
+from schemas.response import MAX_VALUE_BYTES, SurveyResponse
 from streams.cli.choices import FileFormat
 from streams.cli.console import Failure, plural
 from streams.cli.file_lines import MAX_ROW_BYTES, Lines, Piece, Rows
@@ -58,7 +58,7 @@ def read(lines: Lines, form: FileFormat, remark: Callable[[str], None]) -> Itera
 
 def _read_ndjson(lines: Lines) -> Iterator[Line]:
     for content, number, *_ in lines:
-        value = content.strip()
+        value = content.strip() if len(content) <= MAX_VALUE_BYTES else content  # which is cut
         if number == 1:
             value = value.removeprefix(BYTE_ORDER_MARK)  # editors write it; in a record it would be refused
         if value:

@@ -60,7 +60,8 @@ def simulate(
         typer.Option(min=0.01, help=f"Records a second. [default: {DEFAULT_RATE:g}; with --days as fast as it goes]"),
     ] = None,
     speed: Annotated[
-        float, typer.Option(min=1, help="Simulated time passes so many times as fast: 60 lives an hour in a minute.")
+        float,
+        typer.Option(min=1, max=1e6, help="Simulated time passes so many times as fast: 60 lives an hour in a minute."),
     ] = 1.0,
     seed: Annotated[int, typer.Option(help="The same seed has the same customers.")] = 1,
     customers: Annotated[

@@ -24,6 +24,7 @@ def topics(
     import asyncio
 
     from rich.table import Table
+    from rich.text import Text
 
     from streams.settings import Settings
 
@@ -43,7 +44,7 @@ def topics(
             str(state.found.partitions) if state.found else "-",
             str(state.found.replicas) if state.found else "-",
             state.spec.cleanup,
-            f"[{colour}]{state.status}[/]",
+            Text(state.status, style=colour),
             state.spec.value,
         )
     show(table)

@@ -45,6 +45,7 @@ def run() -> None:
 def list_(as_json: JsonFlag = False) -> None:
     """List the endpoints, having checked the file and the secrets that it names. Secrets are not shown."""
     from rich.table import Table
+    from rich.text import Text
 
     rows = [
         {
@@ -68,7 +69,7 @@ def list_(as_json: JsonFlag = False) -> None:
         table.add_row(
             str(row["endpoint"]),
             str(row["host"]),
-            *(", ".join(text) if text else "all" for text in texts),  # type: ignore[arg-type]
+            *(Text(", ".join(text) if text else "all") for text in texts),  # type: ignore[arg-type]
             str(row["secrets"]),
         )
     show(table)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -13,8 +15,14 @@ from datetime import UTC, datetime
 
 import psutil
 import pytest
+from aiokafka import TopicPartition
 
+from schemas.topics import Topics
 from streams.broker import Broker
+from streams.cli import kafka
+from streams.cli.console import Failure
+from streams.engine.topics import ensure_topics, reach_broker
+from streams.settings import Settings
 from tests.support.kafka_reading import read_records
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -89,6 +97,46 @@ def test_waits_quietly_then_says_how_far_it_came(fresh_broker: Broker, go_away: 
     assert found is not None, said[1]
     sent, acknowledged = (int(number.replace(",", "")) for number in found.groups())
     assert 200 <= acknowledged < sent
+
+
+def test_what_went_wrong_is_told_and_not_how_the_client_was_stopped(fresh_broker: Broker) -> None:
+    """Also where fetches wait to be tried again: stopping them looks as if this had been cancelled."""
+    settings = Settings(bootstrap_servers=fresh_broker.bootstrap_servers)
+
+    async def read() -> None:
+        admin = await reach_broker(settings.kafka(), 30)
+        await ensure_topics(admin, Topics(), 1, 1, create=True)
+        await admin.close()
+        async with kafka.connected(settings, kafka.consumer(settings)) as consumer:
+            consumer.assign([TopicPartition(Topics().responses, 0)])
+            await consumer.getmany(timeout_ms=200)
+            await asyncio.to_thread(fresh_broker.kill)
+            await consumer.getmany(timeout_ms=1_000)
+            raise Failure("nothing arrived")
+
+    for _ in range(2):
+        with pytest.raises(Failure, match="nothing arrived"):
+            asyncio.run(read())
+        fresh_broker.start()
+
+    # And a copy that has no coordinator to commit to any more is stopped.
+    own = {"BOOTSTRAP_SERVERS": fresh_broker.bootstrap_servers, "TOPIC_PREFIX": "copy.", "PARTITIONS": "2"}
+    environment = {**os.environ, **{f"NPS_{name}": value for name, value in own.items()}}
+    nps = (sys.executable, "-m", "streams.cli")
+    subprocess.run([*nps, "topics", "--create"], env=environment, check=True, stdout=subprocess.DEVNULL)
+    copying = subprocess.Popen(
+        [*nps, "repartition", "--from-prefix", "nps.", "--follow"], env=environment, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        time.sleep(4)
+        assert copying.poll() is None
+        fresh_broker.kill()
+        time.sleep(1)
+        copying.send_signal(signal.SIGINT)
+        assert "Traceback" not in copying.communicate(timeout=30)[1]
+    finally:
+        copying.kill()
+        copying.wait()
 
 
 def cpu_s(command: subprocess.Popen[str]) -> float:
