@@ -96,7 +96,8 @@ class Inbox:
             count = next((at for at, record in enumerate(taken.records) if record.timestamp > until_ms), None)
         if count is not None:
             some, rest = taken.records[:count], taken.records[count:]
-            size = _size_bytes(some)
+            # Of the shorter part: the other's follows from it.
+            size = _size_bytes(some) if len(some) <= len(rest) else taken.size_bytes - _size_bytes(rest)
             self._slices.appendleft(Slice(rest, taken.size_bytes - size))
             if not some:
                 return None
