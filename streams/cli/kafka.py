@@ -23,7 +23,7 @@ from aiokafka.structs import ConsumerRecord
 
 from streams.cli.console import Failure
 from streams.engine.access import REFUSALS
-from streams.engine.clients import AdminClient, heed_refused_offsets, stop_consumer, stop_producer
+from streams.engine.clients import stop_consumer, stop_producer
 from streams.engine.header_names import read_any_header_names
 from streams.engine.producer import Producer
 from streams.engine.refusals import refusal
@@ -109,7 +109,7 @@ def unreachable(settings: Settings, error: Exception) -> str:
 
 def admin(settings: Settings) -> AIOKafkaAdminClient:
     """For topics, configurations, groups."""
-    return AdminClient(client_id=CLIENT_ID, request_timeout_ms=REQUEST_TIMEOUT_MS, **settings.kafka())
+    return AIOKafkaAdminClient(client_id=CLIENT_ID, request_timeout_ms=REQUEST_TIMEOUT_MS, **settings.kafka())
 
 
 def producer(settings: Settings, **more: Any) -> Producer:
@@ -127,7 +127,7 @@ def producer(settings: Settings, **more: Any) -> Producer:
 def consumer(settings: Settings, group_id: str | None = None) -> AIOKafkaConsumer:
     """Reads what is committed, of partitions assigned by hand; with a group only for the offsets it commits."""
     read_any_header_names()
-    made = AIOKafkaConsumer(
+    return AIOKafkaConsumer(
         client_id=CLIENT_ID,
         group_id=group_id,
         isolation_level="read_committed",
@@ -136,8 +136,6 @@ def consumer(settings: Settings, group_id: str | None = None) -> AIOKafkaConsume
         request_timeout_ms=REQUEST_TIMEOUT_MS,
         **settings.kafka(),
     )
-    heed_refused_offsets(made._client)
-    return made
 
 
 async def topics(client: AIOKafkaAdminClient) -> dict[str, Topic]:

@@ -14,7 +14,7 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, cast
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.partitioner import murmur2
@@ -22,6 +22,7 @@ from aiokafka.partitioner import murmur2
 from schemas.topics import Topics
 from streams.cli import kafka
 from streams.cli.console import Failure
+from streams.cli.sending import UnderWay
 from streams.engine.records import Record, read_as_bytes
 from streams.settings import Settings
 
@@ -119,9 +120,12 @@ async def copy(
             unit = list(merge.take(UNIT_RECORDS))
             if unit:
                 async with _transaction(producer):
+                    under_way = UnderWay[None]()
                     for record in unit:
                         target = target_of[record.topic]
-                        await _send(producer, target, _partition(record, counts[target]), record)
+                        sent = await _send(producer, target, _partition(record, counts[target]), record)
+                        under_way.add(sent, None)
+                    await under_way.acknowledged()  # aiokafka commits, whatever became of what was sent
                     places = {tp: source.copied for tp, source in sources.items()}
                     await producer.send_offsets_to_transaction(places, group_id)
                 copied += len(unit)
@@ -165,15 +169,16 @@ def _producer(settings: Settings, transactional_id: str) -> AIOKafkaProducer:
     )
 
 
-async def _send(producer: AIOKafkaProducer, topic: str, partition: int, record: Record) -> None:
-    """Behind what was sent there before."""
+async def _send(producer: AIOKafkaProducer, topic: str, partition: int, record: Record) -> asyncio.Future[object]:
+    """Behind what was sent there before; the future is for Kafka's acknowledgement."""
     key, value, headers = record.key, record.value, list(record.headers)
     if key is not None or value is not None:
-        await producer.send(topic, value, key, partition, record.timestamp, headers)
+        sent = await producer.send(topic, value, key, partition, record.timestamp, headers)
     else:  # it will be a dead letter; Kafka takes it, and aiokafka only as a batch
         batch = producer.create_batch()
         batch.append(timestamp=record.timestamp, key=key, value=value, headers=headers)
-        await producer.send_batch(batch, topic, partition=partition)
+        sent = await producer.send_batch(batch, topic, partition=partition)
+    return cast("asyncio.Future[object]", sent)
 
 
 def _partition(record: Record, partitions: int) -> int:

@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
 from streams.engine.changelog_records import JourneyRows, count_rows
-from streams.engine.clients import make_patient, stop_consumer
+from streams.engine.clients import check_alive, make_patient, stop_consumer
 from streams.engine.formats import CASE_COUNTS, COUNTS
 from streams.engine.shared import Turn
 from streams.engine.store import Checkpoint, Store
@@ -89,6 +89,7 @@ async def restore(
         waiting = [tp for tp in topics if start[tp] < ends[tp]]
         consumer.pause(*(tp for tp in topics if tp not in waiting))
         while waiting:
+            check_alive(consumer)
             fetched = await consumer.getmany(timeout_ms=POLL_TIMEOUT_MS, max_records=RECORDS_PER_POLL)
             for tp in tuple(waiting):
                 position[tp] = await consumer.position(tp)  # past the transaction markers too, which are no records

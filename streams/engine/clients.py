@@ -10,8 +10,9 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import for_code
+from aiokafka.errors import KafkaConnectionError, for_code
 from aiokafka.protocol.commit import OffsetFetchRequest
+from aiokafka.protocol.metadata import MetadataRequest
 
 METADATA_INTERVAL_S: Final = 0.1
 CLOSE_TIMEOUT_S: Final = 1.0
@@ -22,36 +23,42 @@ NO_POLL_INTERVAL_MS: Final = 100 * 365 * 24 * 3600 * 1000
 as a standby without partitions. That we live is the heartbeat's business. (Brokers are not told of it.)"""
 
 
-class AdminClient(AIOKafkaAdminClient):  # type: ignore[misc]
-    """Asked for a group's offsets, aiokafka's client overlooks an error of the answer as a whole: it makes of a
-    coordinator that has moved, or is still loading, a group that has never committed anything.
+_send = AIOKafkaClient.send
+
+
+async def _mended_send(self: AIOKafkaClient, node_id: int, request: Any, **how: Any) -> Any:
+    """In place of the client's own, for every consumer, producer and admin client of the process.
+
+    * The client overlooks an error of an answer about offsets as a whole: it makes of a coordinator that has moved, or
+      is still loading, a group that has never committed anything, and would begin anew.
+    * uvloop raises RuntimeError where it is written to a connection that was lost a moment ago. That ends the client's
+      own tasks, which nobody notices: it would fetch and send nothing more.
+    * Asking about a topic has brokers create it where they are set to, with their defaults: also one that was deleted.
     """
-
-    async def _send_request(self, request: Any, node_id: int | None = None) -> Any:
-        return _checked(request, await super()._send_request(request, node_id))
-
-
-def heed_refused_offsets(client: AIOKafkaClient) -> None:
-    """Let a consumer's client not overlook the same, which would have the consumer begin anew and commit that: with an
-    error it asks the coordinator again.
-    """
-    send = client.send
-
-    async def heeding(node_id: int, request: Any, **how: Any) -> Any:
-        return _checked(request, await send(node_id, request, **how))
-
-    client.send = heeding
-
-
-def _checked(request: Any, response: Any) -> Any:
+    if isinstance(request, MetadataRequest):
+        request._allow_auto_topic_creation = False
+    try:
+        response = await _send(self, node_id, request, **how)
+    except RuntimeError as error:
+        raise KafkaConnectionError(f"the connection to node {node_id} was lost: {error}") from error
     if isinstance(request, OffsetFetchRequest) and response.error_code:
         raise for_code(response.error_code)
     return response
 
 
-async def connected_admin(kafka: dict[str, Any]) -> AdminClient:
+AIOKafkaClient.send = _mended_send
+
+
+def check_alive(consumer: AIOKafkaConsumer) -> None:
+    """Raise KafkaConnectionError where a task has ended without which the consumer gives nothing more, and no error."""
+    for task in (consumer._fetcher._fetch_task, consumer._client._sync_task):
+        if task is not None and task.done():
+            raise KafkaConnectionError("the Kafka client has stopped fetching")
+
+
+async def connected_admin(kafka: dict[str, Any]) -> AIOKafkaAdminClient:
     """Return an admin client that is connected. One that cannot be, or whose start is cancelled, is closed."""
-    admin = AdminClient(**kafka)
+    admin = AIOKafkaAdminClient(**kafka)
     try:
         await admin.start()
     except BaseException:

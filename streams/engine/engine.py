@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import InconsistentGroupProtocolError, KafkaError
 from aiokafka.structs import TopicPartition
 from faust.exceptions import ConsumerNotStarted
@@ -15,7 +16,7 @@ from faust.types.tuples import TP
 
 from streams.engine.access import NotAuthorized, refusal_in
 from streams.engine.changelog import STORE_MAX_AGE_MS
-from streams.engine.clients import AdminClient, connected_admin
+from streams.engine.clients import connected_admin
 from streams.engine.config import EngineConfig
 from streams.engine.follow_ups import Ends, FollowUpsConsumer, FollowUpsRead, Taker
 from streams.engine.observer import CountsListener, EngineObserver, PartitionStatus
@@ -58,8 +59,9 @@ class Engine:
         self._follow_ups = FollowUpsConsumer(
             config.kafka, topics.follow_ups, config.deciding.partitions, self._on_crash
         )
-        self._ends = Ends(config.kafka)
-        self._admin: AdminClient | None = None
+        self._ends = Ends(config.kafka, "read_uncommitted")
+        self._stable_ends = Ends(config.kafka, "read_committed")
+        self._admin: AIOKafkaAdminClient | None = None
         self._admin_starting = asyncio.Lock()
         self._shared = Shared()
         self._leaving: set[int] = set()
@@ -173,6 +175,7 @@ class Engine:
         await asyncio.gather(*(partition.close() for partition in partitions))
         await self._follow_ups.stop()
         await self._ends.close()
+        await self._stable_ends.close()
         if self._admin is not None:
             await self._admin.close()
 
@@ -237,14 +240,11 @@ class Engine:
         owned |= {each.follow_ups: each.follow_ups_offset for each in known}
         if not owned or not self._joined:
             return
-        try:
-            ends = await self._consumer().highwaters(*owned)
-        except ConsumerNotStarted:
-            return
+        ends = await self._stable_ends.of_led(owned)
         for tp, end in ends.items():
             check_end(self._config.group_id, tp, owned[tp], end)
         for each in partitions:
-            each.follow_ups_lag.end_seen(ends[each.known.follow_ups])
+            each.follow_ups_lag.end_seen(ends.get(each.known.follow_ups, 0))
 
     async def committed(self, source: TopicPartition) -> Committed:
         """Ask the broker where the group stands."""
@@ -252,8 +252,7 @@ class Engine:
             if self._admin is None:
                 self._admin = await connected_admin(self._config.kafka)
         known = (await self._admin.list_consumer_group_offsets(self._config.group_id, partitions=[source])).get(source)
-        beginning = (await self._consumer().earliest_offsets(source))[source]
-        end = (await self._consumer().highwaters(source))[source]
+        beginning, end = await self._stable_ends.span(source)
         if known is None or known.offset < 0:
             return Committed(None, beginning, end, "")
         return Committed(known.offset, beginning, end, known.metadata)

@@ -13,20 +13,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, LeaderNotAvailableError
 from aiokafka.structs import TopicPartition
 
 from streams.engine.access import NotAuthorized, refusal_in
-from streams.engine.clients import make_patient, stop_consumer
+from streams.engine.clients import check_alive, make_patient, stop_consumer
 from streams.engine.records import Record, read_as_bytes
 
 logger = logging.getLogger(__name__)
 
 FOLLOW_UPS_PER_POLL = 1_000
+ENDS_ANSWERED_WITHIN_S = 2.0
+"""Whoever asks for the beginning or end of a partition waits for so long."""
 FOLLOW_UPS_POLL_TIMEOUT_MS = 100
 """How long a poll waits: also how long a partition that is opened, or has room again, waits for its first records."""
 FETCH_BYTES = 4 << 20
@@ -150,6 +152,7 @@ class FollowUpsConsumer:
             paused: set[TopicPartition] = set()
             while True:
                 self._set(consumer, paused)
+                check_alive(consumer)
                 fetched = await consumer.getmany(timeout_ms=FOLLOW_UPS_POLL_TIMEOUT_MS, max_records=FOLLOW_UPS_PER_POLL)
                 for at, records in fetched.items():
                     followed = self._followed.get(at.partition)
@@ -200,37 +203,81 @@ class FollowUpsConsumer:
 
 
 class Ends:
-    """Asks for the ends of the inputs, of all that was ever acknowledged. Connects when it is first asked."""
+    """Asks for beginnings and ends of the inputs. Connects when it is first asked.
 
-    def __init__(self, kafka: dict[str, Any]) -> None:
+    On a connection of its own: what is asked of the consumer of responses waits in a queue, and would hold up its
+    fetches where a partition has no leader.
+    """
+
+    def __init__(self, kafka: dict[str, Any], isolation_level: str) -> None:
+        """`read_committed`: ends are last stable offsets. `read_uncommitted`: of all that was ever acknowledged; behind
+        a transaction that is open, acknowledged records may wait.
+        """
         self._kafka = kafka
+        self._isolation_level = isolation_level
         self._consumer: AIOKafkaConsumer | None = None
         self._lock = asyncio.Lock()
 
     async def ask(self, partitions: Sequence[TopicPartition]) -> list[int]:
         """Return the end of each, as it is after this call began. Raises KafkaError, OSError or TimeoutError."""
         async with self._lock:
-            if self._consumer is None:
-                # Not only what is committed: behind a transaction that is open, acknowledged records may wait.
-                consumer = AIOKafkaConsumer(
-                    **self._kafka,
-                    auto_offset_reset="earliest",
-                    isolation_level="read_uncommitted",
-                    enable_auto_commit=False,
-                    max_partition_fetch_bytes=FETCH_BYTES,
-                )
-                make_patient(consumer._client)
-                try:
-                    await consumer.start()
-                except BaseException:
-                    await stop_consumer(consumer)
-                    raise
-                self._consumer = consumer
-            ends = await self._consumer.end_offsets(list(partitions))
+            ends = await self._answer(AIOKafkaConsumer.end_offsets, partitions)
         return [ends[at] for at in partitions]
+
+    async def of_led(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return the ends of those that have a leader, as far as is known. Raises as `ask`."""
+        async with self._lock:
+            consumer = await self._connected()
+            led = [at for at in partitions if not _leaderless(consumer, at)]
+            return await self._answer(AIOKafkaConsumer.end_offsets, led) if led else {}
+
+    async def span(self, at: TopicPartition) -> tuple[int, int]:
+        """Return beginning and end of a partition. Raises as `ask`."""
+        async with self._lock:
+            beginnings = await self._answer(AIOKafkaConsumer.beginning_offsets, [at])
+            ends = await self._answer(AIOKafkaConsumer.end_offsets, [at])
+        return beginnings[at], ends[at]
+
+    async def _answer(
+        self, question: Callable[..., Awaitable[dict[TopicPartition, int]]], partitions: Sequence[TopicPartition]
+    ) -> dict[TopicPartition, int]:
+        """One partition without a leader would hold up the answer about all, and whoever asks next."""
+        consumer = await self._connected()
+        if any(_leaderless(consumer, at) for at in partitions):
+            raise LeaderNotAvailableError
+        async with asyncio.timeout(ENDS_ANSWERED_WITHIN_S):
+            return await question(consumer, list(partitions))
+
+    async def _connected(self) -> AIOKafkaConsumer:
+        if self._consumer is None:
+            consumer = AIOKafkaConsumer(
+                **self._kafka,
+                auto_offset_reset="earliest",
+                isolation_level=self._isolation_level,
+                enable_auto_commit=False,
+                max_partition_fetch_bytes=FETCH_BYTES,
+            )
+            make_patient(consumer._client)
+            try:
+                await consumer.start()
+            except BaseException:
+                await stop_consumer(consumer)
+                raise
+            self._consumer = consumer
+        return self._consumer
 
     async def close(self) -> None:
         """Let go of the connection."""
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             await stop_consumer(consumer)
+
+
+def _leaderless(consumer: AIOKafkaConsumer, at: TopicPartition) -> bool:
+    """Is it known that nobody answers for the partition? (Of one that was never asked about nothing is known.) If so,
+    the client is to ask again: by itself it would in some minutes.
+    """
+    if consumer._client.cluster.leader_for_partition(at) != -1:
+        return False
+    consumer._client.force_metadata_update()
+    return True

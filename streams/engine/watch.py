@@ -11,11 +11,12 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from mode import Service
 
 from schemas.topics import Topics
-from streams.engine.clients import AdminClient, connected_admin
+from streams.engine.clients import connected_admin
 from streams.engine.positions import LogLost
 from streams.engine.topics import TopicsChanged, changed_topics
 
@@ -48,7 +49,7 @@ class TopicWatch(Service):  # type: ignore[misc]
         self._partitions = partitions
         self._check_ends = check_ends
         self._failed = failed
-        self._admin: AdminClient | None = None
+        self._admin: AIOKafkaAdminClient | None = None
 
     @Service.task  # type: ignore[untyped-decorator, unused-ignore]
     async def _watch(self) -> None:

@@ -82,6 +82,7 @@ class HttpServer(Service):  # type: ignore[misc]
             max_headers=HEADERS_MAX,
             keepalive_timeout=IDLE_TIMEOUT_S,
             lingering_time=BODY_TIMEOUT_S,
+            auto_decompress=False,  # bodies are refused or thrown away, and inflating them would hold the event loop
         )
         runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
         await runner.setup()

@@ -23,7 +23,7 @@ from aiokafka.structs import TopicPartition
 from mode import Service
 
 from streams.engine.changelog_records import count_rows
-from streams.engine.clients import make_patient, stop_consumer
+from streams.engine.clients import check_alive, make_patient, stop_consumer
 from streams.engine.formats import Unreadable
 from streams.scoreboard.board import Scoreboard, UnreadableCounts
 
@@ -131,6 +131,7 @@ class CountsReader(Service):  # type: ignore[misc]
                 if time.monotonic() >= probe_at_s:
                     await self._probe(consumer)
                     probe_at_s = time.monotonic() + PROBE_INTERVAL_S
+                check_alive(consumer)
                 self._give(await consumer.getmany(timeout_ms=POLL_TIMEOUT_MS, max_records=RECORDS_PER_POLL))
                 await self._settle(consumer)
                 await asyncio.sleep(0)  # while there is something fetched, nothing else here waits

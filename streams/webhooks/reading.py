@@ -21,7 +21,7 @@ from aiokafka.structs import ConsumerRecord
 
 from schemas.webhooks import NoEvent, envelope
 from streams.engine.access import REFUSALS
-from streams.engine.clients import NO_POLL_INTERVAL_MS, heed_refused_offsets, make_patient, stop_consumer
+from streams.engine.clients import NO_POLL_INTERVAL_MS, check_alive, make_patient, stop_consumer
 from streams.engine.header_names import read_any_header_names
 from streams.webhooks.config import Endpoint
 from streams.webhooks.delivery import Delivery, Event
@@ -48,6 +48,8 @@ PARTITION_FETCH_BYTES: Final = 128 << 10
 HAND_OVER_GRACE_S: Final = 3.0
 """When partitions go to another process: for requests under way, so that their events are not sent again."""
 RETRY_S: Final = 1.0
+ANSWERS_WITHIN_S: Final = 3.0
+"""Whatever is asked of the broker beside reading: less than a session, and others wait meanwhile."""
 
 
 class Reading(NamedTuple):
@@ -81,6 +83,8 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]
         self._commit_due_s = 0.0
         self._ends: dict[TopicPartition, int] = {}
         self._ends_due_s = 0.0
+        self._waiting: list[TopicPartition] = []
+        """Ours, and not begun with: nobody leads them."""
         read_any_header_names()
         self._consumer = AIOKafkaConsumer(
             **reading.kafka,
@@ -100,7 +104,6 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]
             max_partition_fetch_bytes=PARTITION_FETCH_BYTES,
         )
         make_patient(self._consumer._client)
-        heed_refused_offsets(self._consumer._client)
         self.joined = False
         """Whether the group has given us our share of the partitions."""
 
@@ -116,14 +119,16 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]
         while True:
             if self._failure.done():
                 self._failure.result()
+            check_alive(self._consumer)
             try:
                 await self._read()
                 self._hand_out()
                 if time.monotonic() >= self._commit_due_s:
                     await self._commit()
+                if self._waiting:
+                    await self._place(self._waiting)
                 if time.monotonic() >= self._ends_due_s:
-                    self._ends_due_s = time.monotonic() + ENDS_INTERVAL_S
-                    self._ends = await self._consumer.end_offsets(list(self._progress))
+                    await self._look_at_ends()
             except REFUSALS:
                 raise
             except KafkaError as error:
@@ -161,10 +166,31 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]
             self._fail(error)
 
     async def _begin(self, assigned: list[TopicPartition]) -> None:
-        notes = await self._consumer._coordinator.fetch_committed_offsets(assigned)
-        beginnings = await self._consumer.beginning_offsets(assigned)
-        ends = await self._consumer.end_offsets(assigned)
         for tp in assigned:
+            self._merges.setdefault(tp.partition, Merge(t.topic for t in assigned if t.partition == tp.partition))
+        self._consumer.pause(*assigned)
+        await self._place(assigned)
+
+    async def _place(self, wanted: Sequence[TopicPartition]) -> None:
+        """Begin with what has a leader, of which ends are to be had; the others wait for one."""
+        placed = [tp for tp in wanted if self._has_leader(tp)]
+        self._waiting = [tp for tp in wanted if tp not in placed]
+        if self._waiting:
+            self._consumer._client.force_metadata_update()
+        if not placed:
+            return
+        try:
+            async with asyncio.timeout(ANSWERS_WITHIN_S):
+                notes = await self._consumer._coordinator.fetch_committed_offsets(placed)
+                beginnings = await self._consumer.beginning_offsets(placed)
+                ends = await self._consumer.end_offsets(placed)
+        except REFUSALS:
+            raise
+        except (KafkaError, TimeoutError) as error:
+            logger.warning("%s: where to begin cannot be asked (%r): trying again", self._endpoint.name, error)
+            self._waiting = list(wanted)
+            return
+        for tp in placed:
             found = notes.get(tp)
             if found is None or found.offset < 0:
                 first = Commit(ends[tp] if self._endpoint.start == "now" else beginnings[tp], "")
@@ -179,10 +205,23 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]
                     "%s: %s-%d: %s: what follows may be sent again", self.name, tp.topic, tp.partition, problem
                 )
             self._consumer.seek(tp, first.offset)
-        for tp in assigned:
-            self._merges.setdefault(tp.partition, Merge(t.topic for t in assigned if t.partition == tp.partition))
+        self._consumer.resume(*placed)
         # Also where nothing was read yet: a new endpoint begins here, whatever happens before its first event.
         await self._commit()
+
+    async def _look_at_ends(self) -> None:
+        """For the lag. One partition without a leader would hold up the answer about all, and with it the endpoint."""
+        led = [tp for tp in self._progress if self._has_leader(tp)]
+        try:
+            async with asyncio.timeout(ANSWERS_WITHIN_S):
+                self._ends |= await self._consumer.end_offsets(led) if led else {}
+        except TimeoutError:
+            logger.debug("%s: nobody says where the topics end", self._endpoint.name)
+        finally:
+            self._ends_due_s = time.monotonic() + ENDS_INTERVAL_S
+
+    def _has_leader(self, tp: TopicPartition) -> bool:
+        return self._consumer._client.cluster.leader_for_partition(tp) not in (None, -1)
 
     async def _let_go(self, grace_s: float) -> None:
         await self._delivery.close(grace_s)
@@ -194,6 +233,7 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]
         self._progress.clear()
         self._merges.clear()
         self._committed.clear()
+        self._waiting = []
         self.joined = False
         await self._lanes.clear()
 

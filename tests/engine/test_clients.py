@@ -8,14 +8,17 @@ from typing import Any
 import aiokafka.client
 import pytest
 from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import GroupLoadInProgressError, KafkaError, NotCoordinatorForGroupError
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupLoadInProgressError, KafkaConnectionError, KafkaError, NotCoordinatorForGroupError
 from aiokafka.protocol.commit import OffsetFetchRequest, OffsetFetchResponse_v3
+from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.structs import TopicPartition
 
 from schemas.topics import Topics
 from streams.broker import Broker
 from streams.cli import kafka
-from streams.engine.clients import AdminClient, make_patient, stop_consumer
+from streams.engine import clients
+from streams.engine.clients import make_patient, stop_consumer
 from streams.engine.topics import ensure_topics, reach_broker
 from streams.settings import Settings
 
@@ -24,14 +27,47 @@ from streams.settings import Settings
 async def test_an_error_of_the_answer_as_a_whole_is_no_group_without_offsets(
     monkeypatch: pytest.MonkeyPatch, error: type[KafkaError]
 ) -> None:
-    admin = AdminClient()
+    admin = AIOKafkaAdminClient()
 
-    async def answer(*_: object) -> object:
+    async def answer(*_: object, **__: object) -> object:
         return OffsetFetchResponse_v3(0, [], error.errno)
 
-    monkeypatch.setattr(admin._client, "send", answer)
+    monkeypatch.setattr(clients, "_send", answer)
     with pytest.raises(error):
         await admin.list_consumer_group_offsets("g", 1, [TopicPartition("t", 0)])
+
+
+async def test_a_connection_that_was_just_lost_is_an_error_of_kafka(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any other ends aiokafka's own tasks, and nobody notices."""
+
+    async def lost(*_: object, **__: object) -> object:
+        raise RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
+
+    monkeypatch.setattr(clients, "_send", lost)
+    with pytest.raises(KafkaConnectionError, match="was lost"):
+        await AIOKafkaAdminClient()._client.send(1, MetadataRequest([]))
+
+
+async def test_no_client_has_topics_made(broker: Broker, unique: str) -> None:
+    """Where the broker makes what it is asked about, one that was deleted under workers would be back at once."""
+    asked = MetadataRequest([unique])
+    admin = await reach_broker({"bootstrap_servers": broker.bootstrap_servers}, 10)
+    await admin._client.send(admin._client.get_random_node(), asked)
+    await admin.close()
+    assert asked._allow_auto_topic_creation is False
+
+
+async def test_a_consumer_that_has_stopped_fetching_says_so(broker: Broker, unique: str) -> None:
+    consumer = AIOKafkaConsumer(bootstrap_servers=broker.bootstrap_servers)
+    await consumer.start()
+    try:
+        clients.check_alive(consumer)
+        consumer._fetcher._fetch_task.cancel()
+        await asyncio.wait([consumer._fetcher._fetch_task])
+        with pytest.raises(KafkaConnectionError, match="has stopped fetching"):
+            clients.check_alive(consumer)
+    finally:
+        await stop_consumer(consumer)
 
 
 async def test_nor_is_it_to_a_consumer_which_asks_again(
@@ -46,14 +82,14 @@ async def test_nor_is_it_to_a_consumer_which_asks_again(
     async with kafka.connected(settings, kafka.consumer(settings, unique)) as consumer:
         consumer.assign([tp])
         await consumer.commit({tp: 5})
-    send, errors = aiokafka.client.AIOKafkaClient.send, [GroupLoadInProgressError, NotCoordinatorForGroupError]
+    send, errors = clients._send, [GroupLoadInProgressError, NotCoordinatorForGroupError]
 
     async def refusing(self: object, node_id: int, request: object, **how: Any) -> Any:
         if isinstance(request, OffsetFetchRequest) and errors:
             return OffsetFetchResponse_v3(0, [], errors.pop().errno)
         return await send(self, node_id, request, **how)
 
-    monkeypatch.setattr(aiokafka.client.AIOKafkaClient, "send", refusing)
+    monkeypatch.setattr(clients, "_send", refusing)
     async with kafka.connected(settings, kafka.consumer(settings, unique)) as consumer:
         assert await consumer.committed(tp) == 5
     assert not errors

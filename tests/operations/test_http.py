@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import time
 from collections.abc import AsyncIterator
@@ -217,6 +218,18 @@ async def test_prometheus_does_not_wait_for_those_who_ask_for_much(monkeypatch: 
             assert response.status == 200
         for each in asking:
             each.cancel()
+
+
+async def test_a_body_is_not_inflated() -> None:
+    """Of a request that has no use for one: 60 MB of nothing in some kB, from anybody."""
+    bomb = gzip.compress(bytes(60_000_000))
+    async with serving(Worker()) as (client, _):
+        before_s = time.process_time()
+        for _ in range(3):
+            async with client.post("/healthz", data=bomb, headers={"Content-Encoding": "gzip"}) as response:
+                assert response.status == 405
+        await asyncio.sleep(0.2)
+        assert time.process_time() - before_s < 0.1
 
 
 async def test_metrics_get_the_accept_header() -> None:

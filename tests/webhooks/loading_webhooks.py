@@ -13,9 +13,10 @@ from aiokafka.errors import GroupLoadInProgressError
 from aiokafka.protocol.commit import OffsetFetchRequest, OffsetFetchResponse_v3
 
 from streams.cli import main
+from streams.engine import clients
 
 REFUSED = 2
-_send = AIOKafkaClient.send
+_send = clients._send
 _asked = count()
 
 
@@ -27,5 +28,5 @@ async def send(self: AIOKafkaClient, node_id: int, request: Any, **how: Any) -> 
 
 
 if __name__ == "__main__":
-    AIOKafkaClient.send = send
+    clients._send = send
     main()

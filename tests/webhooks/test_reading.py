@@ -6,12 +6,14 @@ import asyncio
 import json
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from schemas.events import PASSIVE_DETECTED
 from schemas.topics import Topics
 from tests.support.raw_batches import RawBatch, RawRecord, raw_batch, send_raw
+from tests.support.worker import ROOT
 from tests.webhooks.events import PARTITIONS
 from tests.webhooks.receiver import Answer, always
 from tests.webhooks.scene import Scene, numbers, until
@@ -42,6 +44,36 @@ def test_a_coordinator_that_is_loading_is_no_group_that_never_committed(scene: S
     with scene.process("crm", module="tests.webhooks.loading_webhooks"):
         until(lambda: scene.lag("crm") == 0)
     assert Counter(request.id for request in scene.receiver.came(scene.path("crm"))) == Counter(sent)
+
+
+@pytest.mark.parametrize("since", ["the start", "later"])
+def test_a_partition_without_a_leader_holds_up_no_other(
+    scene: Scene, since: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither beginning nor the look at how far behind an endpoint is asks about it."""
+    away = tmp_path / "away"
+    monkeypatch.setenv("AWAY", str(away))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    topic = Topics(scene.prefix).passive_detected
+
+    def arrived() -> set[str]:
+        return {request.id for request in scene.receiver.came(scene.path("crm"))}
+
+    if since == "the start":
+        away.write_text(topic)
+    with scene.process("crm", module="tests.webhooks.leaderless_webhooks") as process:
+        process.wait_ready()
+        away.write_text(topic)
+        sent: list[set[str]] = []
+        for _ in range(12):  # longer than between two looks at the ends
+            sent.append(scene.publisher.send_all(CUSTOMERS, 1))
+            time.sleep(0.5)
+        until(lambda: bool(sent[-1] & arrived()), 5)
+        everything = set[str]().union(*sent)
+        assert everything - arrived(), "nothing was on the partition that is away"
+        away.unlink()
+        until(lambda: everything <= arrived())
+        assert process.sigterm() == 0
 
 
 def event(id_: bytes, value: bytes, *more: tuple[bytes, bytes | None]) -> RawRecord:
