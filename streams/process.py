@@ -6,8 +6,8 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final
 
 import uvloop
 
@@ -28,6 +28,21 @@ def serve(settings: Settings, main: Callable[[asyncio.Event], Awaitable[None]]) 
     configure_logging(settings.log_level, settings.log_format)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(main))
+
+
+async def unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Do something that may take long before there is anything to stop in order; False where it was broken off since
+    the process is asked to stop. Raises what it raises.
+    """
+    task, stopped = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    await asyncio.wait([task, stopped], return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if task.done():
+        task.result()
+        return True
+    task.cancel()
+    await asyncio.wait([task], timeout=1)
+    return False
 
 
 async def _serve(main: Callable[[asyncio.Event], Awaitable[None]]) -> int:

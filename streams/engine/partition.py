@@ -251,7 +251,8 @@ class Partition:
             listener.partition_opening(self.number)
         self._progress = Progress()
         stands = await self._positions.committed(self.known.responses)  # for whoever looks at the lag meanwhile
-        self._end, self.known.offset = stands.end, max(stands.offset or 0, stands.beginning)
+        self._end = stands.end
+        self.known.offset = max(self.known.offset, stands.offset or 0, stands.beginning)
         async with self._shared.restoring:
             await restore(config.kafka, self._store, *self.known.changelogs, self._progress, self._turn)
         self.known.checkpoint = self._store.checkpoint or Checkpoint(0, 0, 0)

@@ -19,7 +19,7 @@ from streams.intake.endpoints import IntakeEndpoints
 from streams.intake.limits import TokenBucket
 from streams.intake.metrics import Metrics
 from streams.intake.publishing import Publisher
-from streams.process import serve
+from streams.process import serve, unless_stopped
 from streams.settings import Settings, SettingsError
 
 
@@ -33,7 +33,8 @@ def run_intake(settings: Settings) -> int:
 async def take_in(settings: Settings, stop: asyncio.Event) -> None:
     """Serve until asked to stop."""
     topics = Topics(settings.topic_prefix)
-    await _prepare(settings, topics)
+    if not await unless_stopped(stop, _prepare(settings, topics)):
+        return
     publisher = Publisher(settings.kafka())
     endpoints = IntakeEndpoints(
         topics,

@@ -17,7 +17,7 @@ from schemas.topics import Topics
 from streams.engine.access import check_access
 from streams.engine.topics import ensure_topic, reach_broker, require_topics
 from streams.http.server import HttpServer
-from streams.process import serve
+from streams.process import serve, unless_stopped
 from streams.settings import Settings
 from streams.webhooks.config import Endpoint, read_endpoints
 from streams.webhooks.dead_letters import DeadLetters
@@ -42,7 +42,8 @@ def run_webhooks(settings: Settings) -> int:
 async def deliver(settings: Settings, endpoints: Sequence[Endpoint], stop: asyncio.Event) -> None:
     """Deliver until asked to stop, then stop in order. Raises what cannot be helped by trying again."""
     topics = Topics(settings.topic_prefix)
-    await _prepare(settings, topics)
+    if not await unless_stopped(stop, _prepare(settings, topics)):
+        return
     metrics = Metrics(CollectorRegistry(), version("nps-streams"))
     readers: list[Reader] = []
     http = HttpServer(settings.http_host, settings.http_port, HttpEndpoints(readers, metrics.render).by_path())

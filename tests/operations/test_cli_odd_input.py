@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import subprocess
@@ -188,6 +189,27 @@ async def test_what_waits_for_kafka_is_broken_off(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(Failure, match="stopped while Kafka did not answer"):
         await ended_by(stop, waits())
     assert cancelled
+
+
+@pytest.mark.parametrize("command", ["intake", "webhooks run"])
+def test_what_waits_for_kafka_to_serve_a_crm_ends_when_told_to(command: str, tmp_path: Path) -> None:
+    endpoints = tmp_path / "webhooks.toml"
+    endpoints.write_text('[endpoints.crm]\nurl = "https://crm.example/nps"\nsecrets = ["env:CRM_SECRET"]\n')
+    secret = f"whsec_{base64.b64encode(bytes(32)).decode()}"
+    more = {"INTAKE_TOKENS": "a" * 32, "WEBHOOKS_FILE": str(endpoints), "BOOTSTRAP_SERVERS": AWAY}
+    process = subprocess.Popen(
+        [*NPS, *command.split()],
+        env={**os.environ, **{f"NPS_{name}": value for name, value in more.items()}, "CRM_SECRET": secret},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        time.sleep(2)
+        process.terminate()
+        _, said = process.communicate(timeout=6)
+        assert (process.returncode, "not everything ended" in said) == (0, False), said
+    finally:
+        process.kill()
 
 
 def test_a_worker_that_waits_for_kafka_ends_when_told_to_also_as_the_first_process(tmp_path: Path) -> None:

@@ -66,8 +66,8 @@ class Consumer:
         enable_auto_commit: bool,
         max_partition_fetch_bytes: int,
     ) -> None:
-        self._client = self
-        self._metadata_update: object = None
+        self._client = self._fetcher = self.cluster = self
+        self._metadata_update = self._fetch_task = self._sync_task = None
         self._network = network
         self._connection = Connection(network)
         self._committed = isolation_level == "read_committed"
@@ -83,6 +83,9 @@ class Consumer:
     def assign(self, partitions: Iterable[TopicPartition]) -> None:
         cluster = self._network.cluster
         self._reading = {at: _Reading(cluster, at, committed=self._committed) for at in partitions}
+
+    def leader_for_partition(self, _: TopicPartition) -> int:
+        return 1
 
     async def end_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         cluster = self._network.cluster
@@ -201,13 +204,6 @@ class _Driver(BatchConsumer.__mro__[1]):  # type: ignore[misc]
     def highwater(self, at: TopicPartition) -> int:
         assert at in self._reading, "not assigned"
         return self._reading[at].end
-
-    async def highwaters(self, *partitions: TopicPartition) -> dict[TopicPartition, int]:
-        cluster = self._network.cluster
-        return await self._connection.request("ends", lambda: {at: cluster.log(at).stable_end for at in partitions})
-
-    async def earliest_offsets(self, *partitions: TopicPartition) -> dict[TopicPartition, int]:
-        return await self._connection.request("beginnings", lambda: dict.fromkeys(partitions, 0))
 
     # How far it has read is seen in `thread._ensure_consumer()._subscription.subscription.assignment.state_value(at)`
 

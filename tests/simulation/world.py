@@ -140,7 +140,7 @@ class World:
             "AIOKafkaProducer": Producer,
             "BatchBuilder": lambda *_, **__: Batch(self.limits.batch_rows),
             "AIOKafkaConsumer": Consumer,
-            "AdminClient": Admin,
+            "AIOKafkaAdminClient": Admin,
             "Store": self.disks.open,
             "Decider": self.recorder.decider(),
             "time": self.clock,
