@@ -19,7 +19,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
 
 from schemas.topics import Topics
-from schemas.webhooks import ENDPOINT_HEADER, NoEvent, envelope
+from schemas.webhooks import ENDPOINT_HEADER, Envelope, NoEvent, envelope
 from streams.cli import kafka
 from streams.cli.console import Failure, say
 from streams.cli.stopping import sigterm_interrupts
@@ -28,10 +28,16 @@ from streams.webhooks.config import Endpoint
 from streams.webhooks.dead_letters import DeadLetters
 from streams.webhooks.progress import Commit, Progress, resume
 from streams.webhooks.reading import COMMIT_INTERVAL_S
-from streams.webhooks.sending import Sender, Verdict
+from streams.webhooks.sending import Outcome, Sender, Verdict
 
 ROUND_RECORDS: Final = 500
 """Taken at a time: those of a round that are still open fit into a note of progress, whichever they are."""
+PASSES: Final = frozenset({"http_429", "connection"})
+"""What is no sign that an endpoint does not answer."""
+WAITS_S: Final = (0.2, 1.0, 2.0, 4.0)
+"""Before an event is tried again for that, unless the endpoint asks for more (`Retry-After`) …"""
+WAIT_MAX_S: Final = 60.0
+"""… up to this. After the last one the replay stops."""
 LAST_COMMIT_S: Final = 15.0
 """How long the last commit may take: aiokafka tries for ever, and the person waits."""
 
@@ -192,7 +198,7 @@ class _Round:
         except NoEvent:  # it is none today either: it stays where it is
             self.result.refused += 1
             return True
-        outcome = await self._sender.send(event)
+        outcome = await self._send_patiently(event)
         if outcome.verdict is Verdict.DELIVERED:
             self.result.delivered += 1
         elif outcome.verdict is Verdict.REFUSED:
@@ -202,3 +208,12 @@ class _Round:
             self.result.stopped = outcome.message
             return False
         return True
+
+    async def _send_patiently(self, event: Envelope) -> Outcome:
+        """Send an event; again where the endpoint only asks for patience, or a kept connection had died."""
+        for wait_s in WAITS_S:
+            outcome = await self._sender.send(event)
+            if outcome.cause not in PASSES or self.result.stopped:
+                return outcome
+            await asyncio.sleep(min(max(wait_s, outcome.retry_after_s or 0.0), WAIT_MAX_S))
+        return await self._sender.send(event)

@@ -6,6 +6,8 @@
 
 While one unit commits, the next is being decided: at most two units are in memory, and each is bounded. What is waiting
 to be decided is bounded by `INBOX_RECORDS_MAX`, above which the partition is not fetched.
+
+Longer than most files here: opening, processing and letting go share all of this state, and apart none is simpler.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import Any, Final, Protocol
 
 import msgspec
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from schemas import openapi
 from schemas.intake import DOORS, MAX_BODY_BYTES, MAX_RECORDS, Door
@@ -32,7 +32,8 @@ NDJSON: Final = frozenset({"application/x-ndjson", "application/jsonl", "applica
 ERRORS_SHOWN: Final = 100
 BODY_TIMEOUT_S: Final = 10.0
 BODIES_AT_ONCE: Final = 32
-"""Others wait: so much memory at most, times the largest body."""
+"""Each token has its share, above which its own wait: so much memory at most, times the largest body, and whoever sends
+slowly holds up nobody else."""
 RECORDS_BETWEEN_TURNS: Final = 500
 """Judged in one go; then others have a turn."""
 
@@ -61,7 +62,7 @@ class IntakeEndpoints:
         self._buckets = [new_bucket() for _ in tokens]
         self._metrics = metrics
         self._document = msgspec.json.encode(openapi.document())
-        self._bodies = asyncio.Semaphore(BODIES_AT_ONCE)
+        self._bodies = [asyncio.Semaphore(max(BODIES_AT_ONCE // len(tokens), 1)) for _ in tokens]
 
     def to_read(self) -> dict[str, Endpoint]:
         """Return those that answer GET."""
@@ -105,10 +106,11 @@ class IntakeEndpoints:
         return counted
 
     async def _take(self, door: Door, request: web.BaseRequest) -> web.Response:
-        bucket = self._buckets[self._tokens.check(request)]
+        number = self._tokens.check(request)
+        bucket = self._buckets[number]
         _check_budget(bucket)
         one = _is_one(request)
-        async with self._bodies:
+        async with self._bodies[number]:
             body = await _body(request)
             values = [(1, body)] if one else _lines(body)
             _check_budget(bucket)  # bodies that came meanwhile may have spent it
@@ -170,7 +172,8 @@ def _check_budget(bucket: TokenBucket) -> None:
 def _is_one(request: web.BaseRequest) -> bool:
     """Whether the body is one object, and not lines. Raises Problem (415) for other media types."""
     charset = (request.charset or "utf-8").lower()
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity" or charset not in ("utf-8", "utf8"):
+    encodings = {each.lower() for each in request.headers.getall("Content-Encoding", ())}
+    if encodings - {"identity"} or charset not in ("utf-8", "utf8"):
         raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body must be UTF-8, and not compressed.")
     if "Content-Type" in request.headers and request.content_type == JSON:
         return True
@@ -186,7 +189,8 @@ async def _body(request: web.BaseRequest) -> bytes:
     """Read the body, up to the limit. Raises Problem (408, 413)."""
     if (request.content_length or 0) > MAX_BODY_BYTES:
         raise _too_large()
-    if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
+    wants_word = request.headers.get("Expect", "").lower() == "100-continue" and request.version >= HttpVersion11
+    if wants_word and request.transport is not None:
         request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     body = bytearray()
     try:

@@ -133,6 +133,7 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]
                 raise
             except KafkaError as error:
                 logger.warning("%s: Kafka cannot be read (%s): trying again", self._endpoint.name, error)
+                self._join_again_without_heartbeat()
                 await asyncio.sleep(RETRY_S)
 
     async def stop(self, grace_s: float) -> None:
@@ -145,6 +146,14 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]
     def state(self) -> EndpointState:
         """Return the endpoint as it is now."""
         return EndpointState(self._endpoint.name, self._lanes.pending, self._lag(), self._delivery.disabled)
+
+    def _join_again_without_heartbeat(self) -> None:
+        """At an answer that it does not know, aiokafka's heartbeat ends, and no other begins before the group is joined
+        anew. Until then every read fails with that answer.
+        """
+        coordinator = self._consumer._coordinator
+        if coordinator._heartbeat_task is not None and coordinator._heartbeat_task.done():
+            coordinator.request_rejoin()
 
     # From the group
 

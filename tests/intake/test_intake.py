@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from multidict import CIMultiDict
 from prometheus_client.parser import text_string_to_metric_families
 
 from schemas.topics import Topics
@@ -214,6 +215,31 @@ async def test_a_body_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> Non
 
     async with asking() as (_, client):
         await post(client, slowly(), JSON, 408)
+
+
+async def test_who_sends_slowly_holds_up_only_what_comes_under_the_same_token() -> None:
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.sleep(30)
+
+    async with asking() as (_, client):
+        slow = [asyncio.create_task(post(client, slowly(), JSON, 202)) for _ in range(40)]
+        await asyncio.sleep(0.3)
+        async with asyncio.timeout(3):
+            await post(client, json.dumps(response()), {**JSON, "Authorization": f"Bearer {OTHER_TOKEN}"}, 202)
+        for each in slow:
+            each.cancel()
+        await asyncio.gather(*slow, return_exceptions=True)
+
+
+async def test_a_body_that_is_encoded_twice_is_refused() -> None:
+    async with asking() as (_, client):
+        for encodings in (("identity", "gzip"), ("gzip", "identity"), ("br",)):
+            headers = CIMultiDict(JSON)
+            for each in encodings:
+                headers.add("Content-Encoding", each)
+            async with client.post("/v1/responses", data=b"{}", headers=headers) as answer:
+                assert answer.status == 415
 
 
 async def test_a_token_that_sends_too_much_is_told_when_to_come_again() -> None:

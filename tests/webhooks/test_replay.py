@@ -112,6 +112,19 @@ def test_what_was_delivered_before_a_replay_stops_is_not_sent_again(scene: Scene
     assert taken_ids(scene) == Counter(f"c{number}-0" for number in range(12))
 
 
+def test_an_endpoint_that_asks_for_patience_does_not_end_a_replay(scene: Scene) -> None:
+    write_dead_letters(scene, 12)
+
+    def busy(request: Request, before: int) -> Answer:
+        first = (Answer(429, {"Retry-After": "1"}), Answer(reset=True))
+        return first[before] if before < len(first) and request.data["customer_id"] in {"c3", "c7"} else Answer()
+
+    scene.receiver.scripts[scene.path("crm")] = busy
+    done = nps(scene.settings("crm"), "webhooks", "replay", "crm")
+    assert (done.returncode, done.stderr) == (0, "12 dead letters delivered\n")
+    assert taken_ids(scene) == Counter(f"c{number}-0" for number in range(12))
+
+
 def test_what_is_refused_again_before_a_replay_stops_is_kept_once(scene: Scene) -> None:
     write_dead_letters(scene, 12)
     settings = scene.settings("crm", more="concurrency = 1")
