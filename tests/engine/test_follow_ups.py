@@ -194,8 +194,11 @@ def test_a_passive_is_found_contacted_and_converted(stage: Stage) -> None:
         assert detected["recommended_action"] == "tailored_offer"
         assert detected["follow_up_question"].startswith("Når du tenker på hva du betaler")
         assert detected["follow_up_due_at"] is not None
-        assert worker.conversions("?window=7d")["conversions"][0]["cases"] == 1
 
+        def opened() -> None:
+            assert [row["cases"] for row in worker.conversions("?window=7d&segment=all")["conversions"]] == [1]
+
+        within(10, opened)
         sent = contact(
             "kari", now_ms, now_ms, detected_event_id=detected["event_id"], response_id=detected["response_id"]
         )
