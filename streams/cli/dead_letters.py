@@ -13,7 +13,7 @@ import json
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import GroupAuthorizationFailedError
@@ -42,10 +42,6 @@ UNKNOWN = "unknown"
 """The reason of a dead letter that another program wrote without saying one."""
 REPLAYED_REASONS = (*(reason for reason in DeadLetterReason if reason is not DeadLetterReason.TOO_LARGE), UNKNOWN)
 """What is too large stays too large: it is never replayed. Nor is what has no key, under whatever reason."""
-
-
-AS_IT_WAS: Final = {"max_request_size": kafka.MAX_RECORD_BYTES, "compression_type": "lz4"}
-"""For a producer: a dead letter may be large, or have fitted only because it was compressed."""
 
 
 class DeadLetter(NamedTuple):
@@ -158,7 +154,7 @@ async def replay(
     replayed: Counter[str] = Counter()
     async with (
         kafka.connected(settings, kafka.consumer(settings, group_id)) as client,
-        kafka.connected(settings, kafka.producer(settings, **AS_IT_WAS)) as producer,
+        kafka.connected(settings, kafka.producer(settings, **kafka.AS_IT_WAS)) as producer,
     ):
         client.assign(partitions)
         beginnings, ends = await kafka.starts_and_ends(client, partitions)

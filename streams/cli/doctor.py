@@ -63,16 +63,18 @@ async def _cluster(settings: Settings) -> list[Finding]:
                 try:
                     findings += await check(settings, admin)
                 except Exception as error:
-                    sentences = explain(error)
-                    if sentences is None:
-                        raise
-                    findings += [Finding(name, Verdict.FAIL, sentence) for sentence in sentences]
+                    findings += _failed(name, error)
     except Exception as error:
-        sentences = explain(error)
-        if sentences is None:
-            raise
-        findings += [Finding("broker", Verdict.FAIL, sentence, "then run nps doctor again") for sentence in sentences]
+        findings += _failed("broker", error, "then run nps doctor again")
     return findings
+
+
+def _failed(check: str, error: Exception, advice: str = "") -> list[Finding]:
+    """What kept a check from being made. Raises the error again where it was not to be expected."""
+    sentences = explain(error)
+    if sentences is None:
+        raise error
+    return [Finding(check, Verdict.FAIL, sentence, advice) for sentence in sentences]
 
 
 def check_settings(settings: Settings) -> Finding:

@@ -38,8 +38,8 @@ COORDINATOR_WAIT_S = 10.0
 COORDINATOR_RETRY_S = 0.2
 LINGER_MS = 10
 BATCH_BYTES = 256 * 1024
-MAX_RECORD_BYTES = 32 * 1024 * 1024
-"""Of records that were in Kafka before, and are written again."""
+AS_IT_WAS = {"max_request_size": 32 * 1024 * 1024, "compression_type": "lz4"}
+"""For a producer of records that were in Kafka before: one may be large, or fit only if it is compressed."""
 
 # The client logs every attempt to connect; what a person needs to know is in the one sentence of a Failure.
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)

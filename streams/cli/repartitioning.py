@@ -162,10 +162,9 @@ def _producer(settings: Settings, transactional_id: str) -> AIOKafkaProducer:
         transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
         linger_ms=kafka.LINGER_MS,
         max_batch_size=kafka.BATCH_BYTES,
-        max_request_size=kafka.MAX_RECORD_BYTES,
-        compression_type="lz4",  # a record may have fitted only because it was compressed
         request_timeout_ms=kafka.REQUEST_TIMEOUT_MS,
         **settings.kafka(),
+        **kafka.AS_IT_WAS,
     )
 
 

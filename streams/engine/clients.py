@@ -13,6 +13,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaConnectionError, for_code
 from aiokafka.protocol.commit import OffsetFetchRequest
 from aiokafka.protocol.metadata import MetadataRequest
+from aiokafka.structs import TopicPartition
 
 METADATA_INTERVAL_S: Final = 0.1
 CLOSE_TIMEOUT_S: Final = 1.0
@@ -54,6 +55,11 @@ def check_alive(consumer: AIOKafkaConsumer) -> None:
     for task in (consumer._fetcher._fetch_task, consumer._client._sync_task):
         if task is not None and task.done():
             raise KafkaConnectionError("the Kafka client has stopped fetching")
+
+
+def has_leader(consumer: AIOKafkaConsumer, at: TopicPartition) -> bool:
+    """Would anybody answer what is asked of the partition? One without would hold up what is asked of all."""
+    return consumer._client.cluster.leader_for_partition(at) not in (None, -1)
 
 
 async def connected_admin(kafka: dict[str, Any]) -> AIOKafkaAdminClient:

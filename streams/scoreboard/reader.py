@@ -23,7 +23,7 @@ from aiokafka.structs import TopicPartition
 from mode import Service
 
 from streams.engine.changelog_records import count_rows
-from streams.engine.clients import check_alive, make_patient, stop_consumer
+from streams.engine.clients import check_alive, has_leader, make_patient, stop_consumer
 from streams.engine.formats import Unreadable
 from streams.scoreboard.board import Scoreboard, UnreadableCounts
 
@@ -141,7 +141,7 @@ class CountsReader(Service):  # type: ignore[misc]
     async def _move(self, consumer: AIOKafkaConsumer) -> None:
         """Set the consumer to what is followed now: pause, seek, resume."""
         moved = [at for at in self._topics if at.partition in self._followed and self._followed[at.partition].moved]
-        unknown = [at for at in moved if self._followed[at.partition].next_offset is None and _has_leader(consumer, at)]
+        unknown = [at for at in moved if self._followed[at.partition].next_offset is None and has_leader(consumer, at)]
         beginnings = await consumer.beginning_offsets(unknown) if unknown else {}
         # From here on nothing is awaited: what is followed stays as it is.
         consumer.pause(*[at for at in self._topics if at.partition not in self._followed])
@@ -186,7 +186,7 @@ class CountsReader(Service):  # type: ignore[misc]
         asked = {
             at: self._followed[at.partition]
             for at in self._topics
-            if at.partition in self._followed and self._followed[at.partition].end is None and _has_leader(consumer, at)
+            if at.partition in self._followed and self._followed[at.partition].end is None and has_leader(consumer, at)
         }
         if not asked:
             return
@@ -203,8 +203,3 @@ class CountsReader(Service):  # type: ignore[misc]
             self._logged_at_s = now_s
             why = str(error) or type(error).__name__
             logger.warning("The counts of other workers' partitions cannot be read, trying again: %s", why)
-
-
-def _has_leader(consumer: AIOKafkaConsumer, at: TopicPartition) -> bool:
-    """Would anybody answer what is asked of the partition? One without would hold up what is asked of all."""
-    return consumer._client.cluster.leader_for_partition(at) not in (None, -1)

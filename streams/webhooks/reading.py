@@ -21,7 +21,7 @@ from aiokafka.structs import ConsumerRecord
 
 from schemas.webhooks import NoEvent, envelope
 from streams.engine.access import REFUSALS
-from streams.engine.clients import NO_POLL_INTERVAL_MS, check_alive, make_patient, stop_consumer
+from streams.engine.clients import NO_POLL_INTERVAL_MS, check_alive, has_leader, make_patient, stop_consumer
 from streams.engine.header_names import read_any_header_names
 from streams.webhooks.config import Endpoint
 from streams.webhooks.delivery import Delivery, Event
@@ -182,7 +182,7 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _place(self, wanted: Sequence[TopicPartition]) -> None:
         """Begin with what has a leader, of which ends are to be had; the others wait for one."""
-        placed = [tp for tp in wanted if self._has_leader(tp)]
+        placed = [tp for tp in wanted if has_leader(self._consumer, tp)]
         self._waiting = [tp for tp in wanted if tp not in placed]
         if self._waiting:
             self._consumer._client.force_metadata_update()
@@ -220,7 +220,7 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _look_at_ends(self) -> None:
         """For the lag. One partition without a leader would hold up the answer about all, and with it the endpoint."""
-        led = [tp for tp in self._progress if self._has_leader(tp)]
+        led = [tp for tp in self._progress if has_leader(self._consumer, tp)]
         try:
             async with asyncio.timeout(ANSWERS_WITHIN_S):
                 self._ends |= await self._consumer.end_offsets(led) if led else {}
@@ -228,9 +228,6 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]
             logger.debug("%s: nobody says where the topics end", self._endpoint.name)
         finally:
             self._ends_due_s = time.monotonic() + ENDS_INTERVAL_S
-
-    def _has_leader(self, tp: TopicPartition) -> bool:
-        return self._consumer._client.cluster.leader_for_partition(tp) not in (None, -1)
 
     async def _let_go(self, grace_s: float) -> None:
         await self._delivery.close(grace_s)

@@ -23,6 +23,14 @@ from streams.engine.topics import ensure_topics, reach_broker
 from streams.settings import Settings
 
 
+async def made_topics(broker: Broker, prefix: str) -> Topics:
+    topics = Topics(prefix)
+    admin = await reach_broker({"bootstrap_servers": broker.bootstrap_servers}, 10)
+    await ensure_topics(admin, topics, 1, 1, create=True)
+    await admin.close()
+    return topics
+
+
 @pytest.mark.parametrize("error", [GroupLoadInProgressError, NotCoordinatorForGroupError])
 async def test_an_error_of_the_answer_as_a_whole_is_no_group_without_offsets(
     monkeypatch: pytest.MonkeyPatch, error: type[KafkaError]
@@ -73,10 +81,7 @@ async def test_a_consumer_that_has_stopped_fetching_says_so(broker: Broker, uniq
 async def test_nor_is_it_to_a_consumer_which_asks_again(
     broker: Broker, unique: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    topics = Topics(f"{unique}.")
-    admin = await reach_broker({"bootstrap_servers": broker.bootstrap_servers}, 10)
-    await ensure_topics(admin, topics, 1, 1, create=True)
-    await admin.close()
+    topics = await made_topics(broker, f"{unique}.")
     settings = Settings(bootstrap_servers=broker.bootstrap_servers)
     tp = TopicPartition(topics.responses, 0)
     async with kafka.connected(settings, kafka.consumer(settings, unique)) as consumer:
@@ -100,10 +105,7 @@ async def test_a_broker_that_is_away_is_not_asked_thousands_of_times(
     fresh_broker: Broker, unique: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While a partition has no leader, aiokafka's fetcher asks for it again without a pause."""
-    topics = Topics(f"{unique}.")
-    admin = await reach_broker({"bootstrap_servers": fresh_broker.bootstrap_servers}, 10)
-    await ensure_topics(admin, topics, 1, 1, create=True)
-    await admin.close()
+    topics = await made_topics(fresh_broker, f"{unique}.")
     attempts = 0
     connect = aiokafka.client.create_conn
 

@@ -9,16 +9,15 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from typer.testing import CliRunner, Result
 
 from schemas import dead_letters
 from schemas.topics import Topics
 from streams.broker import Broker
 from streams.cli import kafka
-from streams.cli.application import app
 from streams.cli.console import Failure
 from streams.cli.dead_letters import replay
 from streams.settings import Settings
+from tests.support.commands import run, settings_of, with_topics
 from tests.support.kafka_reading import read_records
 from tests.support.raw_batches import RawBatch, RawRecord, raw_batch, send_raw
 
@@ -27,23 +26,12 @@ ODD_NAME: tuple[bytes, bytes | None] = (b"\xff\xfename", b"1")
 
 @pytest.fixture
 def environment(broker: Broker, unique: str, unique_prefix: str) -> dict[str, str]:
-    found = {
-        "NPS_BOOTSTRAP_SERVERS": broker.bootstrap_servers,
-        "NPS_GROUP_ID": unique,
-        "NPS_TOPIC_PREFIX": unique_prefix,
-        "NPS_PARTITIONS": "1",
-    }
-    assert run(found, "topics", "--create").exit_code == 0
-    return found
+    return with_topics(settings_of(broker, unique, unique_prefix, 1))
 
 
 @pytest.fixture
 def topics(unique_prefix: str) -> Topics:
     return Topics(unique_prefix)
-
-
-def run(environment: dict[str, str], *arguments: str) -> Result:
-    return CliRunner().invoke(app, list(arguments), env=environment)
 
 
 def write(broker: Broker, topic: str, *records: RawRecord) -> None:

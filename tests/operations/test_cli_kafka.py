@@ -19,15 +19,15 @@ from aiokafka.partitioner import murmur2
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from schemas import dead_letters, events
 from schemas.topics import Topics
 from streams.broker import Broker
-from streams.cli.application import app
 from streams.cli.dead_letters import replay
 from streams.engine.transaction import OffsetNote
 from streams.settings import Settings
+from tests.support.commands import run, settings_of, with_topics
 from tests.support.corpus import Produced
 from tests.support.kafka_reading import committed_offsets, end_offsets, partitions_of, publish, read_records
 
@@ -37,29 +37,18 @@ PARTITIONS = 3
 @pytest.fixture
 def settings(broker: Broker, unique: str, unique_prefix: str, tmp_path: Path) -> dict[str, str]:
     """Settings of a test's own topics, which do not exist yet."""
-    return {
-        "NPS_BOOTSTRAP_SERVERS": broker.bootstrap_servers,
-        "NPS_GROUP_ID": unique,
-        "NPS_TOPIC_PREFIX": unique_prefix,
-        "NPS_PARTITIONS": str(PARTITIONS),
-        "NPS_STATE_DIR": str(tmp_path / "state"),
-    }
+    return {**settings_of(broker, unique, unique_prefix, PARTITIONS), "NPS_STATE_DIR": str(tmp_path / "state")}
 
 
 @pytest.fixture
 def environment(settings: dict[str, str]) -> dict[str, str]:
     """The same, with the topics."""
-    assert run(settings, "topics", "--create").exit_code == 0
-    return settings
+    return with_topics(settings)
 
 
 @pytest.fixture
 def topics(unique_prefix: str) -> Topics:
     return Topics(unique_prefix)
-
-
-def run(environment: dict[str, str], *arguments: str) -> Result:
-    return CliRunner().invoke(app, list(arguments), env=environment)
 
 
 def rows(result: Result) -> list[dict[str, Any]]:

@@ -14,10 +14,9 @@ from typing import Any
 
 import pytest
 from aiokafka.partitioner import murmur2
-from typer.testing import CliRunner, Result
 
 from streams.broker import Broker
-from streams.cli.application import app
+from tests.support.commands import run, settings_of, with_topics
 from tests.support.kafka_reading import read_records
 from tests.support.oracle_reading import Record
 
@@ -27,18 +26,7 @@ PARTITIONS = 3
 @pytest.fixture
 def environment(broker: Broker, unique: str, unique_prefix: str) -> dict[str, str]:
     """Settings of a test's own topics, which exist."""
-    found = {
-        "NPS_BOOTSTRAP_SERVERS": broker.bootstrap_servers,
-        "NPS_GROUP_ID": unique,
-        "NPS_TOPIC_PREFIX": unique_prefix,
-        "NPS_PARTITIONS": str(PARTITIONS),
-    }
-    assert run(found, "topics", "--create").exit_code == 0
-    return found
-
-
-def run(environment: dict[str, str], *arguments: str) -> Result:
-    return CliRunner().invoke(app, list(arguments), env=environment)
+    return with_topics(settings_of(broker, unique, unique_prefix, PARTITIONS))
 
 
 def response(number: int, **fields: Any) -> dict[str, Any]:

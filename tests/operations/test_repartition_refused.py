@@ -8,11 +8,10 @@ from datetime import UTC, datetime
 
 import pytest
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
-from typer.testing import CliRunner, Result
 
 from schemas.topics import Topics
 from streams.broker import Broker
-from streams.cli.application import app
+from tests.support.commands import run, settings_of, with_topics
 from tests.support.corpus import Produced
 from tests.support.kafka_reading import committed_offsets, publish, read_records
 
@@ -30,23 +29,16 @@ def limit_records(broker: Broker, topic: str, size_bytes: int) -> None:
 @pytest.fixture
 def prefixes(broker: Broker, unique: str, unique_prefix: str) -> dict[str, dict[str, str]]:
     """Settings by which topics they are of: `old` has one partition, `new` two."""
-    common = {"NPS_BOOTSTRAP_SERVERS": broker.bootstrap_servers, "NPS_GROUP_ID": unique}
     return {
-        "old": {**common, "NPS_TOPIC_PREFIX": unique_prefix, "NPS_PARTITIONS": "1"},
-        "new": {**common, "NPS_TOPIC_PREFIX": f"new-{unique_prefix}", "NPS_PARTITIONS": "2"},
+        "old": with_topics(settings_of(broker, unique, unique_prefix, 1)),
+        "new": with_topics(settings_of(broker, unique, f"new-{unique_prefix}", 2)),
     }
-
-
-def run(environment: dict[str, str], *arguments: str) -> Result:
-    return CliRunner().invoke(app, list(arguments), env=environment)
 
 
 def test_what_is_refused_is_not_said_to_be_copied(
     prefixes: dict[str, dict[str, str]], broker: Broker, unique: str
 ) -> None:
     """aiokafka commits a transaction whatever became of what was sent in it."""
-    for each in prefixes.values():
-        assert run(each, "topics", "--create").exit_code == 0
     old, new = (Topics(each["NPS_TOPIC_PREFIX"]) for each in prefixes.values())
     now = datetime.now(UTC).isoformat()
 
