@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 import msgspec
@@ -15,8 +14,6 @@ from streams.rules.journey import Journey, Remembered
 State = Journey | Remembered
 Header = tuple[str, bytes | None]
 
-ROWS_BETWEEN_YIELDS = 2_000
-"""Rows encoded before other tasks get their turn (1 to 2 ms)."""
 UNIT_RECORDS_MAX = 10_000
 """A unit takes no more records than this while the one before it commits; the partition then waits."""
 UNIT_BYTES_MAX = 16 << 20
@@ -43,6 +40,7 @@ class Unit:
         "counts",
         "dropped_case_rows",
         "dropped_rows",
+        "fresh",
         "index_entries",
         "input_bytes",
         "keys",
@@ -55,8 +53,10 @@ class Unit:
     )
 
     def __init__(self, partition: int, stream_time_ms: int) -> None:
-        self.states: dict[bytes, State | None] = {}
-        """Journey key → new state; None: forgotten."""
+        self.states: dict[bytes, bytes | None] = {}
+        """Journey key → new state as it is stored; None: forgotten."""
+        self.fresh: dict[bytes, State | None] = {}
+        """The same of what is being decided, as objects. It goes before `states`."""
         self._keys_of: dict[str, list[bytes]] | None = None
         """Customer or response id → keys in `states`; made when it is first asked for, which is at an erasure."""
         self.keys: list[bytes] = []
@@ -80,15 +80,27 @@ class Unit:
 
     def put(self, key: bytes, state: State | None) -> None:
         """Store a state of a customer or response under its key."""
-        if self._keys_of is not None and key not in self.states:
+        if self._keys_of is not None and key not in self.states and key not in self.fresh:
             self._keys_of.setdefault(parse_journey_key(key).id, []).append(key)
-        self.states[key] = state
+        self.fresh[key] = state
+
+    def encode_fresh(self) -> None:
+        """Encode what was put since the last call: after each slice, while the objects are in the processor's caches.
+        Later they would have to be fetched again, and they are several times as large as what is kept.
+        """
+        journey, remembered, states = JOURNEY.encode, REMEMBERED.encode, self.states
+        for key, state in self.fresh.items():
+            if state is None:
+                states[key] = None
+            else:
+                states[key] = journey(state) if isinstance(state, Journey) else remembered(state)
+        self.fresh.clear()
 
     def keys_of(self, id_: str) -> Sequence[bytes]:
         """Return the keys of a customer's or response's states here, which the store may not have yet."""
         if self._keys_of is None:
             self._keys_of = {}
-            for key in self.states:
+            for key in self.states | self.fresh:
                 self._keys_of.setdefault(parse_journey_key(key).id, []).append(key)
         return self._keys_of.get(id_, ())
 
@@ -107,17 +119,3 @@ class Unit:
         """No more records fit."""
         records = self.report.records + self.report.follow_ups
         return records >= UNIT_RECORDS_MAX or self.input_bytes >= UNIT_BYTES_MAX
-
-
-async def encoded_states(unit: Unit) -> list[tuple[bytes, bytes | None]]:
-    """Return the states of a unit as they are stored, None for those forgotten."""
-    rows: list[tuple[bytes, bytes | None]] = []
-    journey, remembered = JOURNEY.encode, REMEMBERED.encode
-    for count, (key, state) in enumerate(unit.states.items()):
-        if count % ROWS_BETWEEN_YIELDS == ROWS_BETWEEN_YIELDS - 1:
-            await asyncio.sleep(0)
-        if state is None:
-            rows.append((key, None))
-        else:
-            rows.append((key, journey(state) if isinstance(state, Journey) else remembered(state)))
-    return rows

@@ -6,7 +6,6 @@ the same instructions on every machine that runs the same version of Python. It 
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import tempfile
 from collections import Counter
@@ -18,7 +17,6 @@ from typing import Any
 from streams.engine.inbox import Inbox
 from streams.engine.records import Record
 from streams.engine.store import Store
-from streams.engine.unit import encoded_states
 from tests.bench import pure
 from tests.bench.workload import SHAPES, responses
 
@@ -72,7 +70,7 @@ def count(shape: str, directory: Path) -> Counter[str]:
         while inbox:
             decider.decide(inbox.take())
         unit = decider.close_unit()
-        states = asyncio.run(encoded_states(unit))
+        states = list(unit.states.items())
         pure.write(store, unit, states)
         decider.unit_committed()
 

@@ -31,7 +31,6 @@ from streams.engine.inbox import Inbox
 from streams.engine.records import Record, read_as_bytes
 from streams.engine.store import Store
 from streams.engine.transaction import BATCH_BYTES_MAX, CODECS, Transactor
-from streams.engine.unit import encoded_states
 from tests.bench import pure
 from tests.bench.measuring import parser, write
 from tests.bench.workload import SHAPES, responses
@@ -119,7 +118,7 @@ async def commit(decider: Decider, store: Store, transactor: Transactor, stages:
     with stages.of("encode counts"):
         unit = decider.close_unit()
     with stages.of("encode journeys"):
-        states = await encoded_states(unit)
+        states = list(unit.states.items())
         counts = [*unit.counts.items(), *unit.case_counts.items()]
     with stages.of("append rows"):
         built: list[Any] = await transactor._batches_of(states) + await transactor._batches_of(counts)

@@ -8,13 +8,11 @@ from collections.abc import Sequence
 from aiokafka.structs import ConsumerRecord
 
 from streams.engine.decider import Decider, DecidingConfig
-from streams.engine.formats import JOURNEY, REMEMBERED
 from streams.engine.inbox import Slice
 from streams.engine.ledger import LedgerMemory
 from streams.engine.sizes import size_bytes
 from streams.engine.store import Checkpoint, Store
 from streams.engine.unit import Unit
-from streams.rules.journey import Journey
 from tests.support.oracle_reading import Record
 
 
@@ -62,7 +60,7 @@ class DecidedPartition:
         unit, self.committing = self.committing, None
         assert unit is not None
         topics = self.config.topics
-        states = [(key, None if state is None else _encoded(state)) for key, state in unit.states.items()]
+        states = list(unit.states.items())
         for topic, rows in (
             (topics.journeys, states),
             (topics.segment_counts, list(unit.counts.items())),
@@ -88,10 +86,6 @@ class DecidedPartition:
     ) -> None:
         log = self.written[topic]
         log.append(Record(self.number, len(log), key, value, 0, tuple(headers)))
-
-
-def _encoded(state: object) -> bytes:
-    return JOURNEY.encode(state) if isinstance(state, Journey) else REMEMBERED.encode(state)  # type: ignore[arg-type]
 
 
 def consumed(record: Record, topic: str) -> ConsumerRecord[bytes, bytes]:
