@@ -31,7 +31,7 @@ from tests.support.comparing import assert_all_topics
 from tests.support.corpus import Produced, as_logs
 from tests.support.kafka_reading import publish, read_topic, wait_until_committed
 from tests.support.oracle import OracleConfig, PartitionOracle, run
-from tests.support.worker import WorkerProcess, worker_environment
+from tests.support.worker import ROOT, WorkerProcess, worker_environment
 
 EVENT_MAX_AGE_DAYS = 100
 """So that the spread shape publishes its events too: they are part of the work."""
@@ -141,13 +141,14 @@ class Bench:
         """Raises AssertionError unless what was written is exact."""
         return self.do(Work(load, seed), check=check)
 
-    def do(self, work: Work, *, check: bool = True) -> Run:
-        """The same, of work that others do too."""
+    def do(self, work: Work, *, check: bool = True, checkout: Path = ROOT) -> Run:
+        """The same, of work that others do too, by the worker of this or another checkout."""
         load = work.load
         topics, environments = self.environment(load)
         with ExitStack() as stack:
             logs = [self.directory / f"{topics.prefix}{number}.log" for number in range(load.workers)]
-            workers = [WorkerProcess(each, log) for each, log in zip(environments, logs, strict=True)]
+            started = zip(environments, logs, strict=True)
+            workers = [WorkerProcess(each, log, root=checkout) for each, log in started]
             for worker in workers:
                 stack.enter_context(worker)
             for worker in workers:

@@ -30,13 +30,16 @@ class WorkerProcess:
     """`nps worker` in a subprocess. Use as a context manager: whatever happens, the process is gone at the end.
 
     `environment` holds NPS_… settings; NPS_HTTP_PORT must be among them. What it writes goes to `log_file`. `module`
-    names another module to run in its place, and its arguments.
+    names another module to run in its place, and its arguments; `root` another checkout of this project to run it from.
     """
 
-    def __init__(self, environment: Mapping[str, str], log_file: Path, module: Sequence[str] = NPS_WORKER) -> None:
+    def __init__(
+        self, environment: Mapping[str, str], log_file: Path, module: Sequence[str] = NPS_WORKER, root: Path = ROOT
+    ) -> None:
         self.environment = dict(environment)
         self.log_file = log_file
         self.module = tuple(module)
+        self.root = root
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -56,7 +59,7 @@ class WorkerProcess:
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", *self.module],
-                cwd=ROOT,
+                cwd=self.root,
                 env={**inherited, **self.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
