@@ -295,6 +295,8 @@ class Decider:
         kind in turn takes less time, and the objects still are in the processor's caches.
         """
         self.unit.encode_fresh()
+        self.ledger.settle()
+        self.cases.settle()
         topics, source = self._config.topics, self._config.event_source
         for event, offset in self._events:
             publish(self.unit, event, topics, source, offset)

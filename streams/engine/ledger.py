@@ -91,6 +91,8 @@ class Ledger:
         self._met: dict[tuple[str, int], tuple[dict[str, str], Placed]] = {}
         """The same by what is quickest to look at: most answers share their segments (see `quick_reading`). An id is of
         one object as long as that is kept, which it is here."""
+        self._pending: list[tuple[Sequence[Series], int, Amounts, bool]] = []
+        """What was counted and is not in the rows yet, in order: series, day, amounts, and whether rows are made."""
         self._changed: list[Row] = []
         self._remembered = 0
         """Of all that the memory counts, what is ours."""
@@ -115,16 +117,7 @@ class Ledger:
         met = self._met.get((survey, id(segments)))
         placed = met[1] if met is not None else self._meet(survey, segments)
         self._overflowed += placed.diverted
-        for one in placed.series:
-            row = one.days.get(day)
-            if row is None:
-                row = self._row(one, day)
-            counts = row.cells
-            for cell, amount in amounts:
-                counts[cell] = counts.get(cell, 0) + amount
-            if not row.changed:
-                row.changed = True
-                self._changed.append(row)
+        self._pending.append((placed.series, day, amounts, True))
         return placed.counted_as
 
     def retract(self, survey: str, answer: Answer) -> None:
@@ -152,20 +145,7 @@ class Ledger:
         """Change the rows that something was counted in, as far as they are still there."""
         if counted_as is False or day < self.oldest_day:
             return
-        for series in self._series_counted(survey, segments, counted_as):
-            row = series.days.get(day) or self._known_row(series, day)
-            if row is None:
-                continue
-            counts = row.cells
-            for cell, amount in amounts:
-                left = counts.get(cell, 0) + amount
-                if left > 0:
-                    counts[cell] = left
-                else:
-                    counts.pop(cell, None)
-            if not row.changed:
-                row.changed = True
-                self._changed.append(row)
+        self._pending.append((self._series_counted(survey, segments, counted_as), day, amounts, False))
 
     def _series_counted(
         self, survey: str, segments: Mapping[str, str], counted_as: bool | tuple[str, ...]
@@ -178,8 +158,30 @@ class Ledger:
         assert isinstance(counted_as, tuple)
         return [self._series_of(survey, name) for name in (ALL, *counted_as)]
 
+    def settle(self) -> None:
+        """Bring what was counted into the rows: all at once, while they are in the processor's caches."""
+        pending, self._pending = self._pending, []
+        for series, day, amounts, makes in pending:
+            for one in series:
+                row = one.days.get(day)
+                if row is None:
+                    row = self._row(one, day) if makes else self._known_row(one, day)
+                    if row is None:
+                        continue
+                counts = row.cells
+                for cell, amount in amounts:
+                    left = counts.get(cell, 0) + amount
+                    if left > 0:
+                        counts[cell] = left
+                    else:
+                        counts.pop(cell, None)
+                if not row.changed:
+                    row.changed = True
+                    self._changed.append(row)
+
     def take_changed(self) -> list[tuple[bytes, bytes]]:
         """Return key and stored bytes of the rows changed since the last call."""
+        self.settle()
         rows, self._changed = self._changed, []
         encode = self.format.encode
         taken = []
