@@ -100,11 +100,11 @@ class Decider:
                 self._erase(key)
                 outcomes["erased"] += 1
                 continue
-            state = fresh[key] if key in fresh else self._decoded(key, stored[key])
             customer_id = response.customer_id
             if customer_id is None:
-                self._decide_anonymous(key, state, response, record.timestamp, stream_time_ms)
+                self._decide_anonymous(key, stored[key], response, record.timestamp, stream_time_ms)
                 continue
+            state = fresh[key] if key in fresh else None if (found := stored[key]) is None else JOURNEY.decode(found)
             assert not isinstance(state, Remembered)
             decision = decide(rules, customer_id, state, response, record.timestamp)
             outcomes[decision.outcome] += 1
@@ -145,7 +145,7 @@ class Decider:
                 report.follow_up_outcomes["dead_letter"] += 1
                 continue
             assert key is not None
-            state = fresh[key] if key in fresh else self._decoded(key, stored[key])
+            state = fresh[key] if key in fresh else None if (found := stored[key]) is None else JOURNEY.decode(found)
             assert not isinstance(state, Remembered)
             decision = decide_follow_up(state, follow_up)
             report.follow_up_outcomes[decision.outcome] += 1
@@ -252,9 +252,10 @@ class Decider:
         return arrivals
 
     def _decide_anonymous(
-        self, key: bytes, state: State | None, response: SurveyResponse, record_time_ms: int, stream_time_ms: int
+        self, key: bytes, stored: bytes | None, response: SurveyResponse, record_time_ms: int, stream_time_ms: int
     ) -> None:
-        unit = self.unit
+        unit, fresh = self.unit, self.unit.fresh
+        state = fresh[key] if key in fresh else None if stored is None else REMEMBERED.decode(stored)
         assert state is None or isinstance(state, Remembered)
         decision = decide_anonymous(self._config.rules, state, response, record_time_ms, stream_time_ms)
         unit.report.outcomes[decision.outcome] += 1
@@ -317,15 +318,14 @@ class Decider:
                     stored[key] = committing[key]
         return stored
 
-    @staticmethod
-    def _decoded(key: bytes, stored: bytes | None) -> State | None:
+    def _state(self, key: bytes) -> State | None:
+        """Look one up."""
+        if key in self.unit.fresh:
+            return self.unit.fresh[key]
+        stored = self._stored_states([key])[key]
         if stored is None:
             return None
         return REMEMBERED.decode(stored) if is_anonymous(key) else JOURNEY.decode(stored)
-
-    def _state(self, key: bytes) -> State | None:
-        fresh = self.unit.fresh
-        return fresh[key] if key in fresh else self._decoded(key, self._stored_states([key])[key])
 
     def _keys_of(self, erased: str) -> set[bytes]:
         keys = set(self.unit.keys_of(erased))
