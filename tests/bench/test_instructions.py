@@ -10,8 +10,8 @@ import pytest
 from tests.bench.instructions import RESPONSES, count
 
 WRITTEN_DOWN = {
-    ("live", (3, 11)): 1097.7,
-    ("spread", (3, 11)): 1322.0,
+    ("live", (3, 11)): 1200.6,
+    ("spread", (3, 11)): 1426.6,
     ("live", (3, 13)): 926.7,
     ("spread", (3, 13)): 1074.0,
 }
