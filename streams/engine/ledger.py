@@ -1,8 +1,8 @@
 """The counts of one partition: absolute numbers per survey, segment, UTC day and hour, of what was read from it.
 
 A row is one (survey, segment, day) with its 24 hours. Rows are read from the store when first touched, changed in
-memory, and written as a whole with the unit of work that changed them. Rows of days that the retention has passed do
-not exist: nothing is added to or taken from them.
+memory at the end of each slice, and written as a whole with the unit of work that changed them. Rows of days that the
+retention has passed do not exist: nothing is added to or taken from them.
 
 Rows and series make no reference cycles and are kept out of the garbage collector, which would walk them all.
 """
@@ -146,7 +146,7 @@ class Ledger:
         day: int,
         amounts: Amounts,
     ) -> None:
-        """Change the rows that something was counted in, as far as they are still there."""
+        """To change the rows that something was counted in, as far as they are still there then."""
         if counted_as is False or day < self.oldest_day:
             return
         self._pending.append((self._series_counted(survey, segments, counted_as), day, amounts, False))
