@@ -2,6 +2,9 @@
 
 What has been decided lies in up to two units: the one being filled, and the one being committed. State is looked up in
 that order, then in the store, which holds what is committed.
+
+Somewhat longer than most files here: responses, follow-ups, erasures and the clock all change the same states, counts
+and indexes, in one order.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 from schemas.dead_letters import Reason
 from schemas.follow_up import FollowUp, accept_follow_up
@@ -20,7 +23,7 @@ from schemas.times import US_PER_DAY
 from schemas.topics import Topics
 from streams.engine.anonymous import DAY_BYTES, INDEX_PREFIX, end_of_index, index_key, indexed_key, is_anonymous
 from streams.engine.due import DUE_PREFIX, TIME_BYTES, due_entry, due_key, end_of_due
-from streams.engine.formats import JOURNEY, REMEMBERED
+from streams.engine.formats import JOURNEY, REMEMBERED, Format
 from streams.engine.fronts import Front
 from streams.engine.inbox import Slice
 from streams.engine.ledger import CaseLedger, Ledger, LedgerMemory
@@ -90,7 +93,6 @@ class Decider:
         arrivals = self._arrivals(records)
         stored = self._stored_states([key for key, response, _ in arrivals if response is not None])
         rules, ledger, outcomes = self._config.rules, self.ledger, report.outcomes
-        fresh = unit.fresh
         stream_time_ms = unit.stream_time_ms
         for key, response, record in arrivals:
             if record.timestamp > stream_time_ms:
@@ -104,7 +106,7 @@ class Decider:
             if customer_id is None:
                 self._decide_anonymous(key, stored[key], response, record.timestamp, stream_time_ms)
                 continue
-            state = fresh[key] if key in fresh else None if (found := stored[key]) is None else JOURNEY.decode(found)
+            state = self._known(key, stored[key], JOURNEY)
             assert not isinstance(state, Remembered)
             decision = decide(rules, customer_id, state, response, record.timestamp)
             outcomes[decision.outcome] += 1
@@ -134,7 +136,7 @@ class Decider:
 
     def decide_follow_ups(self, arrived: Slice) -> None:
         """Decide records of the other input, in their order, into the unit."""
-        unit, fresh, report = self.unit, self.unit.fresh, self.unit.report
+        unit, report = self.unit, self.unit.report
         read = [self._read_follow_up(record) for record in arrived.records]
         stored = self._stored_states([key for key, _ in read if key is not None])
         changes: list[tuple[bytes, str, CaseChange]] = []
@@ -145,7 +147,7 @@ class Decider:
                 report.follow_up_outcomes["dead_letter"] += 1
                 continue
             assert key is not None
-            state = fresh[key] if key in fresh else None if (found := stored[key]) is None else JOURNEY.decode(found)
+            state = self._known(key, stored[key], JOURNEY)
             assert not isinstance(state, Remembered)
             decision = decide_follow_up(state, follow_up)
             report.follow_up_outcomes[decision.outcome] += 1
@@ -254,8 +256,7 @@ class Decider:
     def _decide_anonymous(
         self, key: bytes, stored: bytes | None, response: SurveyResponse, record_time_ms: int, stream_time_ms: int
     ) -> None:
-        unit, fresh = self.unit, self.unit.fresh
-        state = fresh[key] if key in fresh else None if stored is None else REMEMBERED.decode(stored)
+        unit, state = self.unit, self._known(key, stored, REMEMBERED)
         assert state is None or isinstance(state, Remembered)
         decision = decide_anonymous(self._config.rules, state, response, record_time_ms, stream_time_ms)
         unit.report.outcomes[decision.outcome] += 1
@@ -318,14 +319,16 @@ class Decider:
                     stored[key] = committing[key]
         return stored
 
+    def _known(self, key: bytes, stored: bytes | None, kind: Format[Any]) -> State | None:
+        """What this slice has made of it, or else what `_stored_states` has found."""
+        fresh = self.unit.fresh
+        if key in fresh:
+            return fresh[key]
+        return None if stored is None else kind.decode(stored)
+
     def _state(self, key: bytes) -> State | None:
         """Look one up."""
-        if key in self.unit.fresh:
-            return self.unit.fresh[key]
-        stored = self._stored_states([key])[key]
-        if stored is None:
-            return None
-        return REMEMBERED.decode(stored) if is_anonymous(key) else JOURNEY.decode(stored)
+        return self._known(key, self._stored_states([key])[key], REMEMBERED if is_anonymous(key) else JOURNEY)
 
     def _keys_of(self, erased: str) -> set[bytes]:
         keys = set(self.unit.keys_of(erased))

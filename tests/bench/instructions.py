@@ -70,8 +70,7 @@ def count(shape: str, directory: Path) -> Counter[str]:
         while inbox:
             decider.decide(inbox.take())
         unit = decider.close_unit()
-        states = list(unit.states.items())
-        pure.write(store, unit, states)
+        pure.write(store, unit)
         decider.unit_committed()
 
     instructions = Instructions()

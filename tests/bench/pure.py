@@ -20,9 +20,9 @@ def decider_on(store: Store) -> Decider:
     return Decider(DecidingConfig(Topics(), 1, RULES, 10_000, (), "/nps"), 0, store, 0, LedgerMemory())
 
 
-def write(store: Store, unit: Unit, states: list[tuple[bytes, bytes | None]]) -> None:
-    """Write a closed unit, whose encoded states are given, as a partition does when it is committed."""
-    rows: list[tuple[bytes, bytes | None]] = [(b"j" + key, value) for key, value in states]
+def write(store: Store, unit: Unit) -> None:
+    """Write a closed unit as a partition does when it is committed."""
+    rows: list[tuple[bytes, bytes | None]] = [(b"j" + key, value) for key, value in unit.states.items()]
     rows += [(b"c" + key, value) for key, value in unit.counts.items()]
     rows += [(b"k" + key, value) for key, value in unit.case_counts.items()]
     rows += unit.index_entries.items()

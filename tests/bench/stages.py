@@ -117,11 +117,9 @@ async def once(shape: str, count: int, unit_records: int, directory: Path, seed:
 async def commit(decider: Decider, store: Store, transactor: Transactor, stages: Stages) -> None:
     with stages.of("encode counts"):
         unit = decider.close_unit()
-    with stages.of("encode journeys"):
-        states = list(unit.states.items())
-        counts = [*unit.counts.items(), *unit.case_counts.items()]
     with stages.of("append rows"):
-        built: list[Any] = await transactor._batches_of(states) + await transactor._batches_of(counts)
+        counts = [*unit.counts.items(), *unit.case_counts.items()]
+        built: list[Any] = await transactor._batches_of([*unit.states.items()]) + await transactor._batches_of(counts)
     by_topic = defaultdict(list)
     for record in unit.produced:
         by_topic[record.topic].append(record)
@@ -132,7 +130,7 @@ async def commit(decider: Decider, store: Store, transactor: Transactor, stages:
         for batch in built:
             batch._build()
     with stages.of("write store"):
-        pure.write(store, unit, states)
+        pure.write(store, unit)
     decider.unit_committed()
 
 
