@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from streams.event_loop import EventLoopWatch
 
-TIMES = 3
+TIMES = 5
 
 
 async def longest_hold_s(work: Callable[[], Awaitable[object]]) -> float:
