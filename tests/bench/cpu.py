@@ -43,7 +43,10 @@ def main() -> int:
     arguments.add_argument("--against", type=Path, metavar="CHECKOUT", help="its worker takes turns with this one's")
     arguments.add_argument("--scrape-every", type=float, default=SCRAPE_EVERY_S, metavar="SECONDS")
     options = arguments.parse_args()
-    print(f"{options.responses:,} responses, 4 partitions, one worker, {options.runs} runs each, all compared")
+    if options.against and not (options.against / "streams").is_dir():
+        arguments.error(f"--against: {options.against} is no checkout of this project")
+    compared = "compared but for those elsewhere" if options.against else "all compared"
+    print(f"{options.responses:,} responses, 4 partitions, one worker, {options.runs} runs each, {compared}")
     floor_runs: dict[str, list[float]] = {name: [] for name in floors.FLOORS}
     with tempfile.TemporaryDirectory() as directory, Broker(Path(directory) / "broker") as broker:
         bench = Bench(broker, Path(directory), options.scrape_every)
