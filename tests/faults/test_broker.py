@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from streams.broker import Broker
-from tests.support.corpus import corpus
+from tests.support.corpus import as_logs, corpus
+from tests.support.kafka_reading import read_topic
+from tests.support.oracle import run
 from tests.support.pacing import paced
 from tests.support.stage import PARTITIONS, stage_for
 
@@ -47,4 +49,9 @@ def test_a_broker_that_fails_under_load(
         publishing.result()
         stage.wait_until_done(worker)
         assert worker.sigterm() == 0
-    stage.assert_topics_and_offsets(stage.oracles(produced))
+    logs = read_topic(stage.bootstrap_servers, stage.topics.responses)
+    for partition, expected in as_logs(produced, PARTITIONS).items():
+        assert {record.value for record in logs[partition]} == {record.value for record in expected}, "all arrived"
+    # The log counts, not what was published: what a broker had written and not yet acknowledged may be in it twice,
+    # since once restarted it has forgotten producers whose last record is a day old by its time, as the corpus' are.
+    stage.assert_topics_and_offsets(run(logs, stage.oracle_config))
