@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -323,9 +324,10 @@ def test_doctor_is_content_with_what_is_right_and_names_what_is_not(
     fresh = run(environment, "doctor", "--json")
     assert fresh.exit_code == 0
     found = checks(fresh)
-    assert {
-        name: found[name]["verdict"] for name in ("settings", "broker", "version", "topics", "lag")
-    } == dict.fromkeys(("settings", "broker", "version", "topics", "lag"), "ok")
+    right = ("settings", "version", "topics", "lag")
+    assert {name: found[name]["verdict"] for name in right} == dict.fromkeys(right, "ok")
+    [answered_ms] = re.findall(r"1 broker, answering in ([\d.]+) ms", found["broker"]["found"])
+    assert (found["broker"]["verdict"] == "ok") == (float(answered_ms) <= 100), "the tests' machine may be busy"
     assert found["version"]["found"] == "Kafka 4.1 or newer"
     assert found["group"]["verdict"] == "warn"
     assert "nps worker" in found["group"]["advice"]

@@ -204,7 +204,8 @@ def test_what_waits_for_kafka_to_serve_a_crm_ends_when_told_to(command: str, tmp
         text=True,
     )
     try:
-        time.sleep(2)
+        assert process.stderr is not None
+        assert "waiting for a Kafka broker" in process.stderr.readline()
         process.terminate()
         _, said = process.communicate(timeout=6)
         assert (process.returncode, "not everything ended" in said) == (0, False), said
