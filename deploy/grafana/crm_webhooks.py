@@ -67,6 +67,7 @@ def _overview() -> list[AnyPanel]:
                 "delivered": increase(DELIVERIES, f'{ENDPOINTS}, result="delivered"', "endpoint"),
                 "failed": _failed(increase),
                 "dead letters": increase(DELIVERIES, f"{ENDPOINTS}, {DEAD_LETTERED}", "endpoint"),
+                "deleted": increase("nps_webhook_deleted_records_total", ENDPOINTS, "endpoint"),
             },
             key="endpoint",
             sorted_by="lag",
@@ -76,11 +77,13 @@ def _overview() -> list[AnyPanel]:
                 "lag": column_look(LAG_STEPS, "short"),
                 "failed": column_look(FAILED_STEPS, "percentunit", 1),
                 "dead letters": column_look(ANY_IS_WRONG_STEPS, "none"),
+                "deleted": column_look(ANY_IS_WRONG_STEPS, "none"),
             },
             title="Endpoints",
             description="As they are now: disabled, pending, lag; in the time range: events delivered, the share of "
-            "attempts that failed, dead letters. Green from 1 delivered; colours of the others as in their panels. "
-            "Alert, where some are pending and none is delivered: NpsWebhookStalled.",
+            "attempts that failed, dead letters, and records that Kafka deleted before they were delivered. Green from "
+            "1 delivered; colours of the others as in their panels. Alerts, where some are pending and none is "
+            "delivered: NpsWebhookStalled; where some were deleted: NpsWebhookEventsDeleted.",
             unit="none",
             decimals=0,
             steps=SOME_STEPS,

@@ -185,10 +185,11 @@ def _throughput() -> list[AnyPanel]:
         lines(
             Query(rate("nps_misplaced_records_total", CHOSEN, "job"), "misplaced records"),
             Query(rate("nps_segments_overflowed_total", CHOSEN, "job"), "counts diverted to __other__"),
-            title="Misplaced keys, too many segments",
+            Query(rate("nps_deleted_unprocessed_records_total", CHOSEN, "input"), "{{input}} deleted unprocessed"),
+            title="Misplaced keys, too many segments, deleted too soon",
             description="Per second. Misplaced: a publisher does not use the Java client's partitioner, and journeys "
-            "split. Diverted: a survey has more segments than `NPS_SEGMENT_LIMIT`. Orange from 1 an hour. "
-            "Alert: NpsMisplacedKeys.",
+            "split. Diverted: a survey has more segments than `NPS_SEGMENT_LIMIT`. Deleted: retention took what was "
+            "not processed yet. Orange from 1 an hour. Alerts: NpsMisplacedKeys, NpsRecordsDeletedUnprocessed.",
             unit="suffix: /s",
             steps=RARE_STEPS,
             no_value=NOT_SCRAPED,

@@ -95,6 +95,12 @@ class Engine:
         if owned is not None and owned.token is batch.token:
             owned.deliver(batch.records)
 
+    def cut_off(self, partition: int, offset: int) -> None:
+        """Take note that the responses of this partition do not go on at this offset."""
+        owned = self._partitions.get(partition)
+        if owned is not None:
+            owned.responses_cut_off(offset)
+
     async def consumer_failed(self, error: KafkaError) -> None:
         """Take note that the group or the topic cannot be read any more."""
         if isinstance(error, InconsistentGroupProtocolError):
@@ -183,8 +189,8 @@ class Engine:
 
     async def move_to(self, partition: int, offset: int) -> None:
         """Fetch from this offset on; what was fetched before is not delivered."""
-        self._fetched_to[partition] = offset  # a fetch under way may set it too high, until that is fetched again
         await self._consumer().move_to(TP(self._config.deciding.topics.responses, partition), offset)
+        self._fetched_to[partition] = offset  # after the last fetch of before, which may have set it higher
 
     def fetched_to(self, partition: int) -> int:
         """Return the offset after the last response that was fetched since the position was last moved."""

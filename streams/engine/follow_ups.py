@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import KafkaError, LeaderNotAvailableError
+from aiokafka.errors import KafkaError, LeaderNotAvailableError, OffsetOutOfRangeError
 from aiokafka.structs import TopicPartition
 
 from streams.engine.access import NotAuthorized, refusal_in
@@ -49,6 +49,9 @@ class Taker(Protocol):
 
     def follow_ups_read_on(self) -> None:
         """Take note that they were read further, with or without records."""
+
+    def follow_ups_cut_off(self, offset: int) -> None:
+        """Take note that the topic does not go on at this offset, up to which they were read."""
 
 
 class FollowUpsRead(NamedTuple):
@@ -137,8 +140,7 @@ class FollowUpsConsumer:
     async def _read(self) -> None:
         consumer = AIOKafkaConsumer(
             **self._kafka,
-            # Without it a seek to the beginning races with the default reset to the end, and nothing is read.
-            auto_offset_reset="earliest",
+            auto_offset_reset="none",  # else it would go on elsewhere without a word
             isolation_level="read_committed",
             enable_auto_commit=False,
             max_partition_fetch_bytes=FETCH_BYTES // 4,
@@ -147,13 +149,15 @@ class FollowUpsConsumer:
         try:
             await consumer.start()
             consumer.assign(self._topics)
+            for at in self._topics:
+                consumer.seek(at, 0)  # all need a place, also those that are paused at once
             for each in self._followed.values():
                 each.moved = True
             paused: set[TopicPartition] = set()
             while True:
                 self._set(consumer, paused)
                 check_alive(consumer)
-                fetched = await consumer.getmany(timeout_ms=FOLLOW_UPS_POLL_TIMEOUT_MS, max_records=FOLLOW_UPS_PER_POLL)
+                fetched = await self._fetch(consumer)
                 for at, records in fetched.items():
                     followed = self._followed.get(at.partition)
                     if followed is not None and not followed.moved:
@@ -162,6 +166,19 @@ class FollowUpsConsumer:
                 await asyncio.sleep(0)  # while there is something fetched, nothing else here waits
         finally:
             await stop_consumer(consumer)
+
+    async def _fetch(self, consumer: AIOKafkaConsumer) -> dict[TopicPartition, list[Record]]:
+        try:
+            fetched: dict[TopicPartition, list[Record]] = await consumer.getmany(
+                timeout_ms=FOLLOW_UPS_POLL_TIMEOUT_MS, max_records=FOLLOW_UPS_PER_POLL
+            )
+        except OffsetOutOfRangeError as error:
+            for at, offset in error.args[0].items():
+                followed = self._followed.get(at.partition)
+                if followed is not None and not followed.moved:
+                    followed.taker.follow_ups_cut_off(offset)
+            return {}
+        return fetched
 
     def _set(self, consumer: AIOKafkaConsumer, paused: set[TopicPartition]) -> None:
         """Set the consumer to what is followed now and has room."""

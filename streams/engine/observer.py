@@ -41,6 +41,8 @@ class UnitReport:
     """Events: nobody was in time; under one label."""
     contact_s: list[float] = field(default_factory=list)
     """From a case's opening to its first contact, of each that had its first."""
+    deleted: Counter[str] = field(default_factory=Counter)
+    """Passed over: gone before they were processed, by input, `responses` or `follow_ups`; counted by their offsets."""
     misplaced: int = 0
     overflowed: int = 0
     """Diversions to `__other__`."""

@@ -19,6 +19,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from aiokafka.errors import KafkaError
+from aiokafka.structs import TopicPartition
 
 from streams.engine.access import NotAuthorized, refusal_in
 from streams.engine.changelog import Progress, restore
@@ -32,7 +33,7 @@ from streams.engine.lag import FollowUpsLag, age_s, oldest_follow_up_ms, oldest_
 from streams.engine.observer import CountsListener, EngineObserver, PartitionStatus
 from streams.engine.overdue import OVERDUE_INTERVAL_S, OverdueWatch
 from streams.engine.pace import oldest_undecided_ms
-from streams.engine.positions import Positions, check_not_back, next_offset
+from streams.engine.positions import CutOff, Next, Positions, check_not_back, next_offset, tell_of_deleted
 from streams.engine.records import Record
 from streams.engine.shared import Shared
 from streams.engine.state_directory import partition_directory
@@ -85,6 +86,8 @@ class Partition:
         self._follow_up_inbox = Inbox()
         self._order = InputOrder(number, self._inbox, self._follow_up_inbox, positions)
         self.follow_ups_lag = FollowUpsLag()
+        self._cut_off: CutOff | None = None
+        """An input that does not go on where it was read to: once what came of it is decided, we open again."""
         self._overdue = OverdueWatch(known.responses, known.follow_ups, positions, config.now_us)
         self._housekeeping = Housekeeping(number, config.counts_retention_us)
         self._progress = Progress()
@@ -138,7 +141,7 @@ class Partition:
     @property
     def has_room(self) -> bool:
         """May more be fetched?"""
-        return self.ready.is_set() and self._inbox.has_room
+        return self.ready.is_set() and self._inbox.has_room and not self._is_cut_off(self.known.responses)
 
     def deliver(self, records: Sequence[Record]) -> None:
         """Take fetched records in; those before the position are dropped."""
@@ -148,7 +151,7 @@ class Partition:
     @property
     def has_room_for_follow_ups(self) -> bool:
         """May more of them be fetched?"""
-        return self.ready.is_set() and self._follow_up_inbox.has_room
+        return self.ready.is_set() and self._follow_up_inbox.has_room and not self._is_cut_off(self.known.follow_ups)
 
     def deliver_follow_ups(self, records: Sequence[Record]) -> None:
         """Take fetched records of the other input in; those before the position are dropped."""
@@ -159,6 +162,26 @@ class Partition:
         """Take note that they were read further, with or without records."""
         if self._inbox:  # which may have waited for that
             self._wake.set()
+
+    def responses_cut_off(self, offset: int) -> None:
+        """Take note that the topic does not go on at this offset, up to which they were fetched."""
+        self._cut_off = CutOff(self.known.responses, offset)
+        self._wake.set()
+
+    def follow_ups_cut_off(self, offset: int) -> None:
+        """Take note that the topic does not go on at this offset, up to which they were read."""
+        self._cut_off = CutOff(self.known.follow_ups, offset)
+        self._wake.set()
+
+    def _is_cut_off(self, source: TopicPartition) -> bool:
+        return self._cut_off is not None and self._cut_off.source == source
+
+    @property
+    def _all_taken_of_cut_off(self) -> bool:
+        """Is an input cut off, and everything decided that was fetched of it?"""
+        if self._is_cut_off(self.known.responses):
+            return not self._inbox and self._inbox.expected >= self._positions.fetched_to(self.number)
+        return self._cut_off is not None and not self._follow_up_inbox
 
     def _clear_inboxes(self) -> None:
         oldest_ms = oldest_follow_up_ms(self._decider, self._follow_up_inbox)
@@ -231,7 +254,7 @@ class Partition:
         if self._transactor is not None and self._decider is not None:
             committed, follow_ups, _ = await self._read_committed()
             # Nobody else had it in between (and our last commit may not show yet).
-            if committed <= self.known.offset and follow_ups <= self.known.follow_ups_offset:
+            if committed.offset <= self.known.offset and follow_ups.offset <= self.known.follow_ups_offset:
                 await self._take_position()
                 return
             await self._let_go()
@@ -259,9 +282,9 @@ class Partition:
             await restore(config.kafka, self._store, *self.known.changelogs, self._progress, self._turn)
         self.known.checkpoint = self._store.checkpoint or Checkpoint(0, 0, 0)
         committed, follow_ups, note = await self._read_committed()
-        check_not_back(committed, self.known.offset)
-        check_not_back(follow_ups, self.known.follow_ups_offset)
-        self.known.offset, self.known.follow_ups_offset = committed, follow_ups
+        check_not_back(committed.offset, self.known.offset)
+        check_not_back(follow_ups.offset, self.known.follow_ups_offset)
+        self.known.offset, self.known.follow_ups_offset = committed.offset, follow_ups.offset
         if note is NOTHING_COMMITTED and next(self._store.scan(b"j"), None) is not None:
             logger.warning(
                 "partition %d: the group has no committed offset, yet the changelogs hold state (of another group, or "
@@ -270,44 +293,48 @@ class Partition:
                 extra={"partition": self.number},
             )
         self._decider = Decider(config.deciding, self.number, self._store, note.stream_time_ms, self._shared.ledgers)
-        self._decider.last_offset = max(committed - 1, 0)
+        self._decider.last_offset = max(committed.offset - 1, 0)
+        tell_of_deleted(self.known.responses, committed.deleted)
+        tell_of_deleted(self.known.follow_ups, follow_ups.deleted)
+        self._decider.unit.pass_over(committed, follow_ups)
         await self.known.know_counts(self._decider, self._store)
         await self._housekeeping.drop_old_days(self._decider)
         took_s = time.monotonic() - began
         logger.info(
             "partition %d: owned, at offset %d, %d changelog records restored in %.1f s",
             self.number,
-            committed,
+            committed.offset,
             self._progress.records,
             took_s,
             extra={
                 "partition": self.number,
-                "offset": committed,
+                "offset": committed.offset,
                 "records": self._progress.records,
                 "seconds": round(took_s, 3),
             },
         )
         await self._take_position()
 
-    async def _read_committed(self) -> tuple[int, int, OffsetNote]:
-        """Return the group's committed offsets of responses and of follow-ups (the beginning, without one), and what
-        was noted with them.
+    async def _read_committed(self) -> tuple[Next, Next, OffsetNote]:
+        """Return where to go on in the responses and in the follow-ups, as the group has committed it (the beginning,
+        where it has not), and what was noted with it.
         """
         known = await self._positions.committed(self.known.responses)
         self._end = known.end
         note = NOTHING_COMMITTED if known.offset is None else OffsetNote.decode(known.metadata)
         group_id = self._config.group_id
-        responses = next_offset(group_id, self.known.responses, known, known.offset)
+        responses = next_offset(group_id, self.known.responses, known, known.offset, self._cut_off)
         known = await self._positions.committed(self.known.follow_ups)
         self.follow_ups_lag.end_seen(known.end)
         offset = note.follow_ups_offset if known.offset is None else known.offset
-        return responses, next_offset(group_id, self.known.follow_ups, known, offset), note
+        return responses, next_offset(group_id, self.known.follow_ups, known, offset, self._cut_off), note
 
     async def _take_position(self) -> None:
         await self._positions.move_to(self.number, self.known.offset)
         self.token = object()
         self._inbox.begin_at(self.known.offset)
         self._follow_up_inbox.begin_at(self.known.follow_ups_offset)
+        self._cut_off = None
         self._positions.follow(self.number, self.known.follow_ups_offset, self)
         self._order.begin(self._end, self.follow_ups_lag.end)
         self._overdue.begin()
@@ -322,7 +349,7 @@ class Partition:
         assert self._decider is not None
         assert self._store is not None
         decider = self._decider
-        while not self._stopping:
+        while not self._stopping and not self._all_taken_of_cut_off:
             self._wake.clear()
             responses = follow_ups = None
             await self._order.look()
@@ -352,6 +379,8 @@ class Partition:
         if not decider.unit.empty:
             self._begin_commit(decider)
             await self._finish_commit()
+        if self._cut_off is not None and not self._stopping:
+            raise self._cut_off
 
     async def _wait(self, decider: Decider) -> None:
         """Wait for records, for the commit under way, or until the next one is due."""

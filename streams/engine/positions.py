@@ -49,6 +49,15 @@ def check_not_back(told: int, committed: int) -> None:
         )
 
 
+class CutOff(KafkaError):  # type: ignore[misc]
+    """An input does not go on at the offset up to which it was read."""
+
+    def __init__(self, source: TopicPartition, offset: int) -> None:
+        super().__init__(f"{source.topic} partition {source.partition} does not go on at offset {offset}")
+        self.source = source
+        self.offset = offset
+
+
 class Committed(NamedTuple):
     """Where the group stands in a partition."""
 
@@ -59,22 +68,43 @@ class Committed(NamedTuple):
     metadata: str
 
 
-def next_offset(group_id: str, source: TopicPartition, known: Committed, offset: int | None) -> int:
-    """Return where to go on in an input: at `offset` (None: at the beginning), or behind what was deleted since. Raises
-    LogLost when the input ends before it.
+class Next(NamedTuple):
+    """Where to go on in an input."""
+
+    offset: int
+    deleted: int
+    """How many offsets before that are gone without having been processed."""
+
+
+def next_offset(
+    group_id: str, source: TopicPartition, known: Committed, offset: int | None, cut_off: CutOff | None
+) -> Next:
+    """Go on at `offset` (None: at the beginning), or behind what was deleted since. Raises LogLost when the input ends
+    before it; or when it was read up to where it did not go on, and does not begin behind that: then it was cut back,
+    and what is there now may be something else.
     """
+    if cut_off is not None and cut_off.source == source and known.beginning <= cut_off.offset:
+        raise LogLost(
+            f"{source.topic} partition {source.partition} was read up to offset {cut_off.offset} and ended before that "
+            f"(now at {known.end}): the topic was recreated or lost records, and what has come since may be missing; "
+            "a worker that is started again goes on behind what the group has committed"
+        )
     if offset is None:
-        return known.beginning
+        return Next(known.beginning, 0)
     check_end(group_id, source, offset, known.end)
-    if (lost := known.beginning - offset) > 0:
+    return Next(max(offset, known.beginning), max(known.beginning - offset, 0))
+
+
+def tell_of_deleted(source: TopicPartition, deleted: int) -> None:
+    """Log that records of an input were deleted before anybody has processed them, if some were."""
+    if deleted:
         logger.error(
             "partition %d: %d records of %s were deleted by retention before they were processed",
             source.partition,
-            lost,
+            deleted,
             source.topic,
-            extra={"partition": source.partition, "topic": source.topic, "records": lost},
+            extra={"partition": source.partition, "topic": source.topic, "records": deleted},
         )
-    return max(offset, known.beginning)
 
 
 class Positions(Protocol):

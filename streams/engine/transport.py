@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, Protocol
 
 import aiokafka
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import TP, ConsumerMessage
@@ -64,6 +64,9 @@ class Intake(Protocol):
 
     def nothing_left(self, partition: int, at_s: float) -> None:
         """Take note that, at this time (epoch), the broker had no more records than were fetched."""
+
+    def cut_off(self, partition: int, offset: int) -> None:
+        """Take note that the topic does not go on at this offset, up to which the partition was fetched."""
 
     async def consumer_failed(self, error: KafkaError) -> None:
         """Take note that the group or the topic cannot be read any more."""
@@ -110,6 +113,12 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
                 fetched = await super()._getmany(open_, min(timeout, wait_s))
             except REFUSALS as error:
                 await intake.consumer_failed(error)
+                return {}
+            except OffsetOutOfRangeError as error:  # instead of records of others, which come with the next fetch
+                for tp, offset in error.args[0].items():
+                    intake.cut_off(tp.partition, offset)
+                return {}
+            except NoOffsetForPartitionError:  # a rebalance in the middle of it, and nobody has moved to a position yet
                 return {}
             batches = {}
             for tp, records in fetched.items():
@@ -206,7 +215,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             client_id=self.app.conf.broker_client_id,
             partition_assignment_strategy=(StickyPartitionAssignor,),
             enable_auto_commit=False,
-            auto_offset_reset="earliest",
+            auto_offset_reset="none",  # else it would go on elsewhere without a word
             isolation_level="read_committed",
             max_poll_records=self.app.conf.broker_max_poll_records,
             max_poll_interval_ms=NO_POLL_INTERVAL_MS,

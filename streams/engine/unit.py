@@ -9,6 +9,7 @@ import msgspec
 from schemas.keys import parse_journey_key
 from streams.engine.formats import JOURNEY, REMEMBERED
 from streams.engine.observer import UnitReport
+from streams.engine.positions import Next
 from streams.rules.journey import Journey, Remembered
 
 State = Journey | Remembered
@@ -77,6 +78,15 @@ class Unit:
         self.stream_time_ms = stream_time_ms
         self.input_bytes = 0
         self.report = UnitReport(partition)
+
+    def pass_over(self, responses: Next, follow_ups: Next) -> None:
+        """Commit behind records that are gone without having been processed, if some are, and count them."""
+        if responses.deleted:
+            self.next_offset = responses.offset
+            self.report.deleted["responses"] = responses.deleted
+        if follow_ups.deleted:
+            self.next_follow_up = follow_ups.offset
+            self.report.deleted["follow_ups"] = follow_ups.deleted
 
     def put(self, key: bytes, state: State | None) -> None:
         """Store a state of a customer or response under its key."""

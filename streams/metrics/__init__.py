@@ -38,6 +38,7 @@ OUTCOMES: Final = ("accepted", "late", "too_old", "duplicate", "amended", "erase
 FOLLOW_UP_OUTCOMES: Final = (*follow_ups.OUTCOMES, "dead_letter")
 WITHDRAWN_CAUSES: Final = ("corrected", "erased")
 SUPPRESSED_CAUSES: Final = ("cooldown", "stale")
+INPUTS: Final = ("responses", "follow_ups")
 COMMIT_RESULTS: Final = ("committed", "aborted", "fenced")
 PASSIVE_SCORES: Final = tuple(score for score in SCORES if CATEGORY_OF_SCORE[score] == PASSIVE)
 
@@ -125,6 +126,12 @@ class Metrics:
             "Records on another partition than the Java client's partitioner gives their key.",
             registry=registry,
         )
+        self._deleted = labelled(
+            "nps_deleted_unprocessed_records_total",
+            "Records that Kafka deleted before they were processed, by their offsets.",
+            "input",
+            INPUTS,
+        )
         self._overflowed = Counter(
             "nps_segments_overflowed_total",
             "Counts diverted to __other__ because the survey has as many segments as are allowed.",
@@ -197,6 +204,7 @@ class Metrics:
             self._overdue.inc(report.overdue.total())
         if report.contact_s:
             self._contact.observe_many(report.contact_s)
+        self._deleted.add(report.deleted)
         if report.misplaced:
             self._misplaced.inc(report.misplaced)
         if report.overflowed:

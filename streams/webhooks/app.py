@@ -56,10 +56,9 @@ async def deliver(settings: Settings, endpoints: Sequence[Endpoint], stop: async
         for endpoint in endpoints:
             concurrency = endpoint.concurrency or settings.webhooks_concurrency
             sender = await stack.enter_async_context(Sender(endpoint, settings.webhooks_timeout_s, concurrency))
-            delivery = Delivery(
-                endpoint.name, sender, dead_letters, retries(settings), metrics.endpoint(endpoint.name), concurrency
-            )
-            readers.append(Reader(endpoint, delivery, _reading(settings, topics)))
+            counted = metrics.endpoint(endpoint.name)
+            delivery = Delivery(endpoint.name, sender, dead_letters, retries(settings), counted, concurrency)
+            readers.append(Reader(endpoint, delivery, counted, _reading(settings, topics)))
         metrics.attach(lambda: [reader.state() for reader in readers])
         await _run(readers, stop)
 

@@ -37,9 +37,10 @@ class EndpointState:
 class EndpointMetrics:
     """Of one endpoint."""
 
-    def __init__(self, deliveries: Counter, seconds: Histogram, name: str) -> None:
+    def __init__(self, deliveries: Counter, seconds: Histogram, deleted: Counter, name: str) -> None:
         self._results = {result: deliveries.labels(name, result) for result in RESULTS}
         self._seconds = seconds.labels(name)
+        self._deleted = deleted.labels(name)
 
     def ended(self, result: str) -> None:
         """Count what an attempt led to."""
@@ -48,6 +49,10 @@ class EndpointMetrics:
     def took(self, seconds: float) -> None:
         """Count the time from the beginning of a request to its answer, or to its failure."""
         self._seconds.observe(seconds)
+
+    def deleted(self, records: int) -> None:
+        """Count records that Kafka deleted before they were brought to an end."""
+        self._deleted.inc(records)
 
 
 class Metrics:
@@ -69,11 +74,17 @@ class Metrics:
             buckets=SECONDS_BOUNDS,
             registry=registry,
         )
+        self._deleted = Counter(
+            "nps_webhook_deleted_records_total",
+            "Records of the event topics that Kafka deleted before they were brought to an end, by their offsets.",
+            ["endpoint"],
+            registry=registry,
+        )
         self._current = _Current(registry, version)
 
     def endpoint(self, name: str) -> EndpointMetrics:
         """Return those of an endpoint, which are at 0 from then on."""
-        return EndpointMetrics(self._deliveries, self._seconds, name)
+        return EndpointMetrics(self._deliveries, self._seconds, self._deleted, name)
 
     def attach(self, states: Callable[[], Iterable[EndpointState]]) -> None:
         """Let scrapes ask for the endpoints as they are."""

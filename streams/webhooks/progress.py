@@ -69,6 +69,10 @@ class Progress:
             self._open.pop(self._unread.popleft(), None)
         self._next = max(self._next, offset)
 
+    def left_before(self, offset: int) -> int:
+        """Return how many offsets before this one were left by whoever was here before and are not read yet."""
+        return sum(each < offset for each in self._unread) + max(offset - self._next, 0)
+
     def commit(self) -> Commit:
         """Return what to commit now."""
         lowest = next(iter(self._open), self._next)

@@ -16,7 +16,13 @@ from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalStateError,
+    KafkaError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+)
 from aiokafka.structs import ConsumerRecord
 
 from schemas.webhooks import NoEvent, envelope
@@ -27,7 +33,7 @@ from streams.webhooks.config import Endpoint
 from streams.webhooks.delivery import Delivery, Event
 from streams.webhooks.lanes import Lanes
 from streams.webhooks.merging import Merge, Unheard
-from streams.webhooks.metrics import EndpointState
+from streams.webhooks.metrics import EndpointMetrics, EndpointState
 from streams.webhooks.progress import Commit, Progress, resume
 
 logger = logging.getLogger(__name__)
@@ -71,9 +77,10 @@ class _Work(NamedTuple):
 class Reader(ConsumerRebalanceListener):  # type: ignore[misc]
     """Of one endpoint."""
 
-    def __init__(self, endpoint: Endpoint, delivery: Delivery, reading: Reading) -> None:
+    def __init__(self, endpoint: Endpoint, delivery: Delivery, metrics: EndpointMetrics, reading: Reading) -> None:
         self._endpoint = endpoint
         self._delivery = delivery
+        self._metrics = metrics
         self._reading = reading
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._lanes: Lanes[_Work] = Lanes(self._deliver, self._fail)
@@ -92,7 +99,7 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]
             client_id=f"nps-webhooks-{endpoint.name}",
             isolation_level="read_committed",
             enable_auto_commit=False,
-            auto_offset_reset="earliest",
+            auto_offset_reset="none",  # else it would go on elsewhere without a word
             # Gives a partition number of all topics to one member: they are merged.
             partition_assignment_strategy=(RangePartitionAssignor,),
             max_poll_interval_ms=NO_POLL_INTERVAL_MS,
@@ -131,6 +138,10 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]
                     await self._look_at_ends()
             except REFUSALS:
                 raise
+            except OffsetOutOfRangeError as error:
+                await self._begin_again(error.args[0])
+            except NoOffsetForPartitionError:
+                logger.debug("%s: read in the middle of a rebalance", self.name)  # `_place` tells where to go on
             except KafkaError as error:
                 logger.warning("%s: Kafka cannot be read (%s): trying again", self._endpoint.name, error)
                 self._join_again_without_heartbeat()
@@ -214,9 +225,47 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]
                     "%s: %s-%d: %s: what follows may be sent again", self.name, tp.topic, tp.partition, problem
                 )
             self._consumer.seek(tp, first.offset)
+            self._pass_over_deleted(tp, first.offset, beginnings[tp])
         self._consumer.resume(*placed)
         # Also where nothing was read yet: a new endpoint begins here, whatever happens before its first event.
         await self._commit()
+
+    def _pass_over_deleted(self, tp: TopicPartition, offset: int, beginning: int) -> None:
+        """Go on where the topic begins now, if that is behind this offset, and tell what nobody will be told of."""
+        if beginning <= offset:
+            return
+        progress = self._progress[tp]
+        if deleted := progress.left_before(beginning):
+            logger.error(
+                "%s: %s-%d: %d records were deleted by retention before they were delivered",
+                self.name,
+                tp.topic,
+                tp.partition,
+                deleted,
+            )
+            self._metrics.deleted(deleted)
+        progress.passed(beginning)
+        self._consumer.seek(tp, beginning)
+
+    async def _begin_again(self, out_of_range: Mapping[TopicPartition, int]) -> None:
+        """Of partitions that do not go on where they were read to: they were deleted up to there and further, or end
+        before that. If nobody says where they begin, the next attempt to read comes here again.
+        """
+        placed = {tp: offset for tp, offset in out_of_range.items() if tp in self._progress and self._placed(tp)}
+        try:
+            async with asyncio.timeout(ANSWERS_WITHIN_S):
+                beginnings = await self._consumer.beginning_offsets(list(placed))
+        except (KafkaError, TimeoutError) as error:
+            logger.warning("%s: where to go on cannot be asked (%r): trying again", self.name, error)
+            return
+        for tp, offset in placed.items():
+            if tp not in self._progress or not self._placed(tp):
+                continue  # it was given back meanwhile
+            if beginnings[tp] <= offset:
+                logger.error("%s: %s was made anew: reading it from its beginning", self.name, tp.topic)
+                self._progress[tp] = Progress(Commit(beginnings[tp], ""))
+                self._consumer.seek(tp, beginnings[tp])
+            self._pass_over_deleted(tp, offset, beginnings[tp])
 
     async def _look_at_ends(self) -> None:
         """For the lag. One partition without a leader would hold up the answer about all, and with it the endpoint."""

@@ -27,7 +27,7 @@ class Positions:
         return Committed(100, 0, 600, "")
 
     def follow_ups_read(self, _: int) -> FollowUpsRead:
-        return FollowUpsRead(0, 0, 0, time.time())
+        return FollowUpsRead(0, 0, time.time())
 
     def leave(self, *_: object) -> None:
         """Nothing is delivered."""

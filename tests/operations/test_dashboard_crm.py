@@ -282,11 +282,11 @@ def test_none_is_told_from_not_run_here(
 def test_every_alert_about_webhooks_and_the_intake_is_named_where_its_cause_shows() -> None:
     rules = yaml.safe_load((ROOT / "deploy" / "prometheus" / "rules" / "crm.yml").read_text("utf-8"))
     alerts = {rule["alert"]: rule["expr"] for group in rules["groups"] for rule in group["rules"]}
-    assert len(alerts) == 7
+    assert len(alerts) == 8
     for alert, condition in alerts.items():
         naming = [panel for panel in panels(DASHBOARD) if alert in panel["description"]]
         asked = " ".join(target["expr"] for panel in naming for target in panel["targets"])
-        about = re.findall(r"\b(?:nps_\w+|up)\b(?=[{)])", condition)[0]
+        about = re.findall(r"\b(?:nps_\w+|up)\b(?=[\[{)])", condition)[0]
         assert f"{about}{{" in asked, alert
 
 

@@ -37,6 +37,7 @@ CONTRACT: dict[str, tuple[str, tuple[str, ...]]] = {
     "nps_event_loop_stall_seconds": ("histogram", ()),
     "nps_events_suppressed": ("counter", ("cause",)),
     "nps_follow_up_contact_seconds": ("histogram", ()),
+    "nps_deleted_unprocessed_records": ("counter", ("input",)),
     "nps_follow_up_overdue": ("counter", ()),
     "nps_follow_ups": ("counter", ("outcome",)),
     "nps_follow_ups_lag_records": ("gauge", ("partition",)),

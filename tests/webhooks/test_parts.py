@@ -363,8 +363,10 @@ def test_what_retention_has_deleted_is_not_waited_for() -> None:
         progress.begin(offset)
     progress.done(1)
     resumed = Progress(progress.commit())
+    assert [resumed.left_before(offset) for offset in (0, 1, 2, 3, 5, 9)] == [0, 1, 1, 2, 4, 8]
     resumed.begin(3)
     assert resumed.commit().offset == 3
+    assert resumed.left_before(5) == 1, "what was read is not left"
     resumed.done(3)
     resumed.passed(10)
     assert resumed.commit() == Commit(10, "")
