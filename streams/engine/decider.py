@@ -48,7 +48,7 @@ from streams.rules.follow_ups import UNKNOWN_CASE, decide_follow_up, decide_over
 from streams.rules.journey import Answer, Journey, Remembered
 
 PRUNED_PER_CALL_MAX: Final = 500
-"""Anonymous responses forgotten, stored days looked at, or cases found overdue, in one go (some milliseconds)."""
+"""Anonymous responses forgotten, stored days looked at, or cases found overdue, in one go (some ten milliseconds)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +286,7 @@ class Decider:
                 self._index(state_key, state, None)
             if state is not None:
                 self.unit.put(state_key, None)
-        for event in erase(self._config.rules, erased, journeys):
+        for event in erase(erased, journeys):
             self._publish(event)
 
     def _publish(self, event: Event) -> None:
@@ -401,7 +401,11 @@ class Decider:
         return len(found) == PRUNED_PER_CALL_MAX
 
     def drop_days(self, oldest_day: int) -> Iterator[None]:
-        """Drop the stored rows of days before `oldest_day`; yields now and then, for others to have their turn."""
+        """Drop the stored rows of days before `oldest_day`; yields now and then, for others to have their turn. Does
+        nothing while the unit drops some already: the store still has those, and each is to be dropped once.
+        """
+        if self.unit.dropped_rows or self.unit.dropped_case_rows:
+            return
         for ledger, letter in ((self.ledger, b"c"), (self.cases, b"k")):
             ledger.oldest_day = oldest_day
             start = letter

@@ -37,7 +37,7 @@ class Front:
                 return taken
             taken.append(entry)
             if len(taken) == most:
-                self._at = entry  # those behind it are asked for at once
+                self._at = entry + b"\0"  # those behind it are asked for at once
                 return taken
         self._at = taken[-1][: self._kept_bytes] if taken else self._end
         return taken

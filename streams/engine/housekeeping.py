@@ -36,7 +36,7 @@ class Housekeeping:
         if time.monotonic() - self._kept_at_s < HOUSEKEEPING_INTERVAL_S:
             return
         if decider.forget_anonymous():
-            return  # there may be more, when this unit is committed
+            return  # there may be more: at the next call
         self._kept_at_s = time.monotonic()
         if self._oldest_day() > decider.ledger.oldest_day:
             await self.drop_old_days(decider)

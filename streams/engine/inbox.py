@@ -91,10 +91,8 @@ class Inbox:
         if not self._slices:
             return None
         taken = self._slices.popleft()
-        count = None
         if until_ms is not None and max([record.timestamp for record in taken.records]) > until_ms:
-            count = next((at for at, record in enumerate(taken.records) if record.timestamp > until_ms), None)
-        if count is not None:
+            count = next(at for at, record in enumerate(taken.records) if record.timestamp > until_ms)
             some, rest = taken.records[:count], taken.records[count:]
             # Of the shorter part: the other's follows from it.
             size = _size_bytes(some) if len(some) <= len(rest) else taken.size_bytes - _size_bytes(rest)

@@ -80,7 +80,8 @@ class InputOrder:
         if not self._follow_ups:
             return None
         response_ms, follow_up_ms = self._responses.oldest_record_time_ms, self._follow_ups.oldest_record_time_ms
-        if response_ms is not None and follow_up_ms is not None:
+        assert follow_up_ms is not None
+        if response_ms is not None:
             self._held = None
             # Responses first, as far ahead as they may be: so that slices of follow-ups are large, too.
             return (

@@ -44,7 +44,7 @@ class LedgerMemory:
 
 
 class Row(msgspec.Struct, gc=False):
-    """One day of one series, with the cells as they are after the last decided response."""
+    """One day of one series, with the cells as they are after the last settled slice."""
 
     key: bytes
     cells: Cells

@@ -5,7 +5,7 @@ written, and since the checkpoint is written in the same batch as the data, it a
 
 Keys are one letter and then the changelog's key: `j` journeys and anonymous responses, `c` counts, `k` counts of cases,
 `a` the index of anonymous responses by the day they were first seen, `d` that of cases by when they are due, `m` the
-checkpoint.
+checkpoint, and that there was a purge.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ MANIFEST_BYTES = 1
 the next change begins a new one, so it holds what is there and no more. (There are few files: it stays small.)"""
 
 _CHECKPOINT_KEY = b"mcheckpoint"
+_PURGED_KEY = b"mpurged"
 _block_cache: list[Cache] = []
 
 _TROUBLE = {
@@ -221,10 +222,11 @@ class Store:
         options.set_bottommost_level_compaction(BottommostLevelCompaction.force())
         # All at once, not a range: RocksDB's log tells the ends of a range, which are keys.
         self._db.compact_range(None, None, options)
-        checkpoint = self.checkpoint
-        if checkpoint is not None and not self.interrupted:
-            self.write((), checkpoint)
-            self._db.flush()  # a change of its own, so that the manifest begins anew after the one that dropped files
+        if not self.interrupted:
+            # A change of its own, so that the manifest begins anew after the one that dropped files. Of something that
+            # nobody else writes: this is a thread.
+            self._db.put(_PURGED_KEY, b"", self._write_options)
+            self._db.flush()
 
     def interrupt_purge(self) -> None:
         """Let a purge in another thread end at once; after that the store can only be closed."""

@@ -18,7 +18,10 @@ Header = tuple[str, bytes | None]
 UNIT_RECORDS_MAX = 10_000
 """A unit takes no more records than this while the one before it commits; the partition then waits."""
 UNIT_BYTES_MAX = 16 << 20
-"""The same for the input bytes of a unit."""
+"""The same for the input bytes of a unit …"""
+UNIT_STATE_BYTES_MAX = 64 << 20
+"""… and for those of the states it writes: a short record may change a journey of 32 long comments. One that changes
+again counts again."""
 
 
 class Produced(msgspec.Struct, frozen=True, gc=False):
@@ -49,6 +52,7 @@ class Unit:
         "next_offset",
         "produced",
         "report",
+        "state_bytes",
         "states",
         "stream_time_ms",
     )
@@ -77,6 +81,7 @@ class Unit:
         """The same of follow-ups."""
         self.stream_time_ms = stream_time_ms
         self.input_bytes = 0
+        self.state_bytes = 0
         self.report = UnitReport(partition)
 
     def pass_over(self, responses: Next, follow_ups: Next) -> None:
@@ -98,13 +103,15 @@ class Unit:
         """Encode what was put since the last call: after each slice, while the objects are in the processor's caches.
         Later they would have to be fetched again, and they are several times as large as what is kept.
         """
-        journey, remembered, states = JOURNEY.encode, REMEMBERED.encode, self.states
+        journey, remembered, states, size = JOURNEY.encode, REMEMBERED.encode, self.states, 0
         for key, state in self.fresh.items():
             if state is None:
                 states[key] = None
             else:
-                states[key] = journey(state) if isinstance(state, Journey) else remembered(state)
+                states[key] = encoded = journey(state) if isinstance(state, Journey) else remembered(state)
+                size += len(encoded)
         self.fresh.clear()
+        self.state_bytes += size
 
     def keys_of(self, id_: str) -> Sequence[bytes]:
         """Return the keys of a customer's or response's states here, which the store may not have yet."""
@@ -128,4 +135,8 @@ class Unit:
     def full(self) -> bool:
         """No more records fit."""
         records = self.report.records + self.report.follow_ups
-        return records >= UNIT_RECORDS_MAX or self.input_bytes >= UNIT_BYTES_MAX
+        return (
+            records >= UNIT_RECORDS_MAX
+            or self.input_bytes >= UNIT_BYTES_MAX
+            or self.state_bytes >= UNIT_STATE_BYTES_MAX
+        )

@@ -356,7 +356,7 @@ def _anonymous_answer(response: SurveyResponse) -> Answer:
     )
 
 
-def erase(config: RulesConfig, customer_id: str, journeys: Mapping[str, Journey]) -> tuple[Event, ...]:  # noqa: ARG001
+def erase(customer_id: str, journeys: Mapping[str, Journey]) -> tuple[Event, ...]:
     """The withdrawals of a customer's open detections, in order of survey. `journeys`: survey → journey."""
     events = []
     for survey_id in sorted(journeys):

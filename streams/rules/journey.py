@@ -2,8 +2,8 @@
 
 These structs are what the changelog stores (as arrays, so the order of the fields is part of the stored format; their
 limits are checked when they are read back).
-They hold no reference cycles, which lets them live outside the garbage collector (`gc=False`): a worker keeps
-hundreds of thousands of them, and the collector would walk them all.
+They hold no reference cycles, which lets them live outside the garbage collector (`gc=False`): it would walk all those
+of a slice of records again and again.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class Places:
         """Where an answer with these segments counts. Names new to the survey take a place while there are any."""
         if not segments:
             return _ALL_ALONE
-        days = self._days.setdefault(survey, {})
+        days = self._days.get(survey, {})
         rows = []
         diverted = 0
         names = segment_names(segments, self._crosses)
@@ -77,6 +77,7 @@ class Places:
             if name in days or name == other:
                 rows.append(name)
             elif len(days) < self._limit:
+                days = self._days.setdefault(survey, days)
                 days[name] = 0
                 rows.append(name)
             else:

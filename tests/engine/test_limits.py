@@ -18,9 +18,11 @@ from schemas.times import US_PER_DAY
 from schemas.topics import Topics
 from streams.engine import engine
 from streams.engine.decider import DecidingConfig
-from streams.engine.formats import COUNTS
+from streams.engine.formats import COUNTS, JOURNEY
 from streams.engine.observer import UnitReport
+from streams.engine.unit import UNIT_STATE_BYTES_MAX
 from streams.rules.decisions import RulesConfig
+from streams.rules.journey import Answer, Journey
 from streams.settings import Settings
 from tests.simulation.disk import MemoryDisks
 from tests.support.deciding import DecidedPartition
@@ -142,3 +144,17 @@ def test_nobody_is_overdue_once_the_time_is_off_not_even_who_had_one(sla_hours: 
     rules = msgspec.structs.replace(decider._config.rules, follow_up_sla_us=sla_hours * US_PER_DAY // 24)
     decider._config = dataclasses.replace(decider._config, rules=rules)
     assert decider.has_due((MIDNIGHT_MS + 4 * DAY_MS) * 1000) is due
+
+
+def test_a_unit_takes_less_than_64_mib_of_states() -> None:
+    """A short record may change a journey of 32 long comments."""
+    unit = partition().decider.unit
+    state = Journey([Answer(f"r{n}", 0, 7, n, {}, None, comment="\u7532" * 4_000) for n in range(32)])
+    fit = UNIT_STATE_BYTES_MAX // len(JOURNEY.encode(state))
+    for number in range(fit):
+        unit.put(journey_key("customer", f"c{number}", "s"), state)
+    unit.encode_fresh()
+    assert not unit.full
+    unit.put(journey_key("customer", "one more", "s"), state)
+    unit.encode_fresh()
+    assert unit.full

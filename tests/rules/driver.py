@@ -80,7 +80,7 @@ class Driver:
         for survey, journey in journeys.items():
             if journey.case is not None:
                 self._change(survey, ended(journey.case, Happening.ERASED, 0))
-        return erase(self.config, erased, journeys)
+        return erase(erased, journeys)
 
     def follow_up(self, key: bytes | None, value: bytes | None, record_time_ms: int) -> str:
         """Outcome of one record of the follow-ups."""

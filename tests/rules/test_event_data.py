@@ -31,7 +31,7 @@ def published(**fields: Any) -> dict[str, Event]:
     _, changed = feed(None, response("r1", 8, 2.5, **fields), response("r2", 9, 1, **fields))
     [detected] = feed(None, response("r1", 7, 2, **fields))
     assert detected.journey is not None
-    [withdrawn] = erase(CONFIG, CUSTOMER, {"relational": detected.journey})
+    [withdrawn] = erase(CUSTOMER, {"relational": detected.journey})
     return {event.type: event for event in (*detected.events, *changed.events, withdrawn)}
 
 

@@ -196,7 +196,7 @@ def test_deciding_changes_nothing_that_it_is_given(
     assert (known, response) == before
 
     assert decision == decide(RULES, CUSTOMER, deepcopy(journey), response, now_ms), "the same again"
-    erase(RULES, CUSTOMER, known)
+    erase(CUSTOMER, known)
     assert (known, response) == before
     if decision.counted is not None:
         assert decision.journey is not None
