@@ -196,12 +196,16 @@ def test_every_role_works_with_its_rights(user: User, publisher: User, unique: s
         assert doctor.returncode == 0, doctor.stdout + doctor.stderr
         assert "1 worker in group" in doctor.stdout
         assert "0 records behind" in doctor.stdout
-        assert "this user may not read" in doctor.stdout
+        assert "responses not looked at: this user may not read them" in doctor.stdout
+        assert "partitioner" not in doctor.stdout
         assert nps(operator.settings(), "topics").returncode == 0
         seen_by_a_worker = nps(user.settings(), "doctor")
         assert seen_by_a_worker.returncode == 0, seen_by_a_worker.stdout + seen_by_a_worker.stderr
         assert "their configuration was not looked at" in seen_by_a_worker.stdout
         assert "partitions each" in seen_by_a_worker.stdout
+        assert "responses not looked at" not in seen_by_a_worker.stdout
+        assert "events not looked at" in seen_by_a_worker.stdout
+        assert "are where their keys belong" in seen_by_a_worker.stdout
         time.sleep(1)  # scores are published meanwhile
         assert worker.sigterm() == 0
         assert "cannot be published" not in worker.log()
