@@ -35,6 +35,7 @@ DISABLED: Final = f"max by (endpoint) (nps_webhook_disabled{{{ENDPOINTS}}})"
 NOTHING_SENT: Final = "Nothing was sent to an endpoint at this time"
 
 PENDING_STEPS: Final[Steps] = ((None, GREEN), (500, YELLOW))
+UNHEARD_STEPS: Final[Steps] = ((None, GREEN), (300, RED))
 FAILED_STEPS: Final[Steps] = ((None, GREEN), (0.05, YELLOW), (0.5, RED))
 RESULT_COLOURS: Final = {
     "delivered": "#2F7D4F",
@@ -68,6 +69,7 @@ def _overview() -> list[AnyPanel]:
                 "failed": _failed(increase),
                 "dead letters": increase(DELIVERIES, f"{ENDPOINTS}, {DEAD_LETTERED}", "endpoint"),
                 "deleted": increase("nps_webhook_deleted_records_total", ENDPOINTS, "endpoint"),
+                "unheard": f"time() - min by (endpoint) (nps_webhook_heard_timestamp_seconds{{{ENDPOINTS}}})",
             },
             key="endpoint",
             sorted_by="lag",
@@ -78,12 +80,14 @@ def _overview() -> list[AnyPanel]:
                 "failed": column_look(FAILED_STEPS, "percentunit", 1),
                 "dead letters": column_look(ANY_IS_WRONG_STEPS, "none"),
                 "deleted": column_look(ANY_IS_WRONG_STEPS, "none"),
+                "unheard": column_look(UNHEARD_STEPS, "s"),
             },
             title="Endpoints",
             description="As they are now: disabled, pending, lag; in the time range: events delivered, the share of "
-            "attempts that failed, dead letters, and records that Kafka deleted before they were delivered. Green from "
-            "1 delivered; colours of the others as in their panels. Alerts, where some are pending and none is "
-            "delivered: NpsWebhookStalled; where some were deleted: NpsWebhookEventsDeleted.",
+            "attempts that failed, dead letters, and records that Kafka deleted before they were delivered; and for "
+            "how long Kafka has told nothing about it. Green from 1 delivered; colours of the others as in their "
+            "panels. Alerts, where some are pending and none is delivered: NpsWebhookStalled; where some were deleted: "
+            "NpsWebhookEventsDeleted; where Kafka is not heard for 5 minutes: NpsWebhookUnheard.",
             unit="none",
             decimals=0,
             steps=SOME_STEPS,

@@ -255,6 +255,7 @@ _RULES: Final = {
     "ca_file": "must be the path of a file of certificates",
     "concurrency": "must be an integer from 1 to 256",
 }
+_SEGMENT_NAME_RULE: Final = "a segment's name must match [a-z][a-z0-9_]{0,31} and not be all"
 
 
 def _sentence(error: ErrorDetails) -> str:
@@ -271,4 +272,6 @@ def _sentence(error: ErrorDetails) -> str:
     )
     if error["type"] == "value_error":  # a sentence of ours
         return f".{field}{place} {error['ctx']['error']}"
+    if "[key]" in error["loc"]:
+        return f".{field}{place}: {_SEGMENT_NAME_RULE}"
     return f".{field}{place}: {field} {_RULES[field]}"

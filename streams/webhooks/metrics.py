@@ -32,6 +32,8 @@ class EndpointState:
     lag_records: int
     """Records of the event topics, of the partitions owned here, that are not committed for it."""
     disabled: bool
+    heard_at_s: float
+    """When Kafka last told where the endpoint's topics end (epoch), the group having given us a share; or the start."""
 
 
 class EndpointMetrics:
@@ -128,8 +130,14 @@ class _Current(Collector):
         disabled = GaugeMetricFamily(
             "nps_webhook_disabled", "1 once the endpoint has answered 410 (gone), else 0.", labels=["endpoint"]
         )
+        heard = GaugeMetricFamily(
+            "nps_webhook_heard_timestamp_seconds",
+            "When Kafka last answered for the endpoint, as a member of its group; before that, when the process began.",
+            labels=["endpoint"],
+        )
         for state in self._seen:
             pending.add_metric([state.name], state.pending)
             lag.add_metric([state.name], state.lag_records)
             disabled.add_metric([state.name], int(state.disabled))
-        yield from (pending, lag, disabled)
+            heard.add_metric([state.name], state.heard_at_s)
+        yield from (pending, lag, disabled, heard)

@@ -90,6 +90,7 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]
         self._commit_due_s = 0.0
         self._ends: dict[TopicPartition, int] = {}
         self._ends_due_s = 0.0
+        self._heard_at_s = time.time()
         self._waiting: list[TopicPartition] = []
         """Ours, and not begun with: nobody leads them."""
         read_any_header_names()
@@ -156,7 +157,9 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def state(self) -> EndpointState:
         """Return the endpoint as it is now."""
-        return EndpointState(self._endpoint.name, self._lanes.pending, self._lag(), self._delivery.disabled)
+        return EndpointState(
+            self._endpoint.name, self._lanes.pending, self._lag(), self._delivery.disabled, self._heard_at_s
+        )
 
     def _join_again_without_heartbeat(self) -> None:
         """At an answer that it does not know, aiokafka's heartbeat ends, and no other begins before the group is joined
@@ -273,6 +276,8 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]
         try:
             async with asyncio.timeout(ANSWERS_WITHIN_S):
                 self._ends |= await self._consumer.end_offsets(led) if led else {}
+            if self.joined and (led or not self._progress):  # who has no share has nothing to ask for
+                self._heard_at_s = time.time()
         except TimeoutError:
             logger.debug("%s: nobody says where the topics end", self._endpoint.name)
         finally:

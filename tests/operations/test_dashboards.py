@@ -206,7 +206,7 @@ async def exported() -> dict[str, dict[str, set[str]]]:
     metrics.attach(Engine())
     webhooks = WebhookMetrics(CollectorRegistry(), "1")
     webhooks.endpoint("crm")
-    webhooks.attach(lambda: [EndpointState("crm", 0, 0, False)])
+    webhooks.attach(lambda: [EndpointState("crm", 0, 0, False, 0)])
     processes = {"worker": metrics, "webhooks": webhooks, "intake": IntakeMetrics(CollectorRegistry(), "1")}
     return {
         name: {

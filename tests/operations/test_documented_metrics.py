@@ -72,7 +72,7 @@ async def known(tmp_path: Path) -> Known:
     worker.own(0)
     webhooks = WebhookMetrics(CollectorRegistry(), "1")
     webhooks.endpoint("crm")
-    webhooks.attach(lambda: [EndpointState("crm", 0, 0, False)])
+    webhooks.attach(lambda: [EndpointState("crm", 0, 0, False, 0)])
     found: Known = {}
     for metrics in (worker.metrics, webhooks, IntakeMetrics(CollectorRegistry(), "1")):
         for family in text_string_to_metric_families((await metrics.render(OPENMETRICS))[0].decode()):

@@ -129,16 +129,16 @@ def test_the_image_and_its_user_are_those_that_are_built(overlay: str) -> None:
 @overlays
 def test_every_pod_is_confined(overlay: str) -> None:
     for workload in workloads(built(overlay)):
-        pod, container = workload["spec"]["template"]["spec"], container_of(workload)
-        name = workload["metadata"]["name"]
+        pod, name = workload["spec"]["template"]["spec"], workload["metadata"]["name"]
         assert pod["securityContext"]["runAsNonRoot"] is True, name
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
         assert pod["automountServiceAccountToken"] is False, name
-        assert container["securityContext"]["allowPrivilegeEscalation"] is False, name
-        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}, name
-        assert set(container["resources"]["requests"]) == {"cpu", "memory"}, name
-        assert "memory" in container["resources"]["limits"], name
-        assert re.search(r":v?\d+\.\d+\.\d+$", container["image"]), name
+        for container in pod["containers"]:
+            assert container["securityContext"]["allowPrivilegeEscalation"] is False, name
+            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}, name
+            assert set(container["resources"]["requests"]) == {"cpu", "memory"}, name
+            assert "memory" in container["resources"]["limits"], name
+            assert re.search(r":v?\d+\.\d+\.\d+$", container["image"]), name
     assert container_of(the_worker(built(overlay)))["securityContext"]["readOnlyRootFilesystem"] is True
 
 

@@ -164,7 +164,8 @@ def test_a_program_is_a_user_of_its_own_and_can_read_its_certificate(name: str, 
 
 def test_no_secret_of_ours_has_the_name_of_a_kafka_user_s(production: list[Manifest]) -> None:
     """Strimzi writes a secret of that name, and would write over it."""
-    containers = [container_of(each) for each in of_kind(production, "Deployment").values()]
+    deployments = of_kind(production, "Deployment").values()
+    containers = [each for deployment in deployments for each in deployment["spec"]["template"]["spec"]["containers"]]
     ours = {
         each["valueFrom"]["secretKeyRef"]["name"]
         for container in containers
@@ -185,7 +186,7 @@ def test_the_topics_that_they_do_not_create_are_there(production: list[Manifest]
 
 def test_production_with_them_fits_the_schema_of_kubernetes(production: list[Manifest]) -> None:
     core = [each for each in production if each["kind"] in ("Deployment", "PodDisruptionBudget", "NetworkPolicy")]
-    assert len(core) == 2 + 3 + 4
+    assert len(core) == 4 + 3 + 4
     for manifest in core:
         kubernetes_validate.validate(manifest, "1.30", strict=True)
         assert manifest["metadata"]["namespace"] == "nps"

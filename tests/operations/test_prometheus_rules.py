@@ -169,7 +169,7 @@ async def exported(tmp_path: Path) -> dict[str, list[dict[str, str]]]:
         each.partition_ready(0)
     webhooks = WebhookMetrics(CollectorRegistry(), "1")
     webhooks.endpoint("crm")
-    webhooks.attach(lambda: [EndpointState("crm", 0, 0, False)])
+    webhooks.attach(lambda: [EndpointState("crm", 0, 0, False, 0)])
     found: dict[str, list[dict[str, str]]] = {}
     for process in (metrics, webhooks, IntakeMetrics(CollectorRegistry(), "1")):
         for family in text_string_to_metric_families((await process.render(""))[0].decode()):

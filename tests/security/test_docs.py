@@ -12,8 +12,10 @@ import pytest
 
 from schemas.access import Roles
 from schemas.topics import Topics
+from streams.broker_jars import fetch_jars, java_command
 from streams.settings import Settings
 from tests.security.acl_table import table
+from tests.security.conftest import SecureBroker
 
 ROOT = Path(__file__).parents[2]
 DOCS = {
@@ -43,6 +45,22 @@ def _resources(command: str) -> list[str]:
     return [
         f"--{kind} {name}{pattern}" for kind, name in re.findall(r"--(topic|group|transactional-id) (\S+)", command)
     ]
+
+
+def test_kafka_s_own_tools_come_in_with_the_properties_of_the_page(secure_broker: SecureBroker, tmp_path: Path) -> None:
+    [page] = re.findall(r"```properties\n(.*?)```", DOCS["security.md"], re.DOTALL)
+    store, certificates = tmp_path / "operator.pem", secure_broker.certificates
+    store.write_bytes(certificates.client_key.read_bytes() + certificates.client_cert.read_bytes())
+    files = {"/etc/nps/kafka-ca/ca.crt": certificates.ca, "/secure/operator.pem": store}
+    for named, file in files.items():
+        assert named in page
+        page = page.replace(named, str(file))
+    properties = tmp_path / "admin.properties"
+    properties.write_text(page)
+    asked = ["--bootstrap-server", secure_broker.broker.address_of("TLS_CLIENTS"), "--command-config", str(properties)]
+    tool = [java_command(), "-cp", f"{fetch_jars()}/*", "org.apache.kafka.tools.TopicCommand", *asked, "--list"]
+    done = subprocess.run(tool, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("name", DOCS)

@@ -51,6 +51,17 @@ def test_a_coordinator_that_is_loading_is_no_group_that_never_committed(scene: S
     assert Counter(request.id for request in scene.receiver.came(scene.path("crm"))) == Counter(sent)
 
 
+def test_a_process_tells_when_it_last_heard_from_kafka(scene: Scene) -> None:
+    def heard() -> float:
+        return process.metrics()["nps_webhook_heard_timestamp_seconds", (("endpoint", "crm"),)]
+
+    with scene.process("crm") as process:
+        process.wait_ready()
+        until(lambda: time.time() - heard() < 1, 15)
+        first = heard()
+        until(lambda: heard() > first, 15)
+
+
 @pytest.mark.parametrize("since", ["the start", "later"])
 def test_a_partition_without_a_leader_holds_up_no_other(
     scene: Scene, since: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
