@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
 
 from __future__ import annotations
 
+import io
 import sys
 
 INTERRUPTED = 128 + 2
@@ -18,4 +19,7 @@ def main() -> None:
     except KeyboardInterrupt:  # it takes a second
         sys.stderr.write("nps: interrupted\n")
         sys.exit(INTERRUPTED)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a letter is no reason to end
+            stream.reconfigure(errors="backslashreplace")
     app(prog_name="nps")

@@ -147,6 +147,14 @@ def test_questions_are_shown_as_they_are_asked(tmp_path: Path) -> None:
     assert question in shown.stdout
 
 
+def test_a_terminal_that_lacks_a_letter_shows_the_rest() -> None:
+    shown = subprocess.run(
+        [*NPS, "playbook"], env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, text=True, timeout=60
+    )
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert r"vi kan gj\xf8re for at" in shown.stdout
+
+
 def test_unknown_case_is_a_reason_of_follow_ups() -> None:
     result = CliRunner().invoke(app, ["dead-letters", "replay", "--reason", "unknown_case"])
     assert result.exit_code == 2
