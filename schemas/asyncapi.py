@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from schemas import dead_letters
+from schemas import dead_letters, webhooks
 from schemas.events import (
     EVENT_MODELS,
     EVENT_TYPES,
@@ -29,6 +29,17 @@ Document: TypeAlias = dict[str, Any]
 _BINDING_VERSION: Final = "0.5.0"
 _SCHEMA_FORMAT: Final = "application/schema+json;version=draft-2020-12"
 _TEXT: Final = {"type": "string"}
+_WEBHOOK_CAUSES: Final = (
+    "timeout",
+    "unreachable",
+    "connection",
+    "tls",
+    "dns",
+    "redirect",
+    "address_refused",
+    "not_an_event",
+)
+"""Besides the statuses of answers."""
 
 
 class _Channel(NamedTuple):
@@ -45,7 +56,7 @@ class _Channel(NamedTuple):
 def document(version: str) -> Document:
     """Return the document; `version` is the application's."""
     topics = Topics()
-    specs = {spec.name: spec for spec in topics.all()}
+    specs = {spec.name: spec for spec in (*topics.all(), *topics.of_webhooks())}
     channels = _channels(topics)
     return {
         "asyncapi": "3.0.0",
@@ -84,6 +95,13 @@ def _channels(topics: Topics) -> tuple[_Channel, ...]:
             "send",
             "Records that are no follow-up, or about nobody known.",
             ("deadLetter",),
+        ),
+        _Channel(
+            "webhooksDeadLetter",
+            topics.webhook_dead_letter,
+            "send",
+            "Events that an endpoint of `nps webhooks` did not take.",
+            ("webhookDeadLetter",),
         ),
         _Channel(
             "passiveDetected", topics.passive_detected, "send", "A passive customer was found.", ("passiveDetected",)
@@ -143,6 +161,11 @@ def _messages() -> Document:
             **_message("Dead letter", "The original's, byte for byte."),
             "contentType": "application/octet-stream",
             "headers": _dead_letter_headers(),
+        },
+        "webhookDeadLetter": {
+            **_message("Dead letter of a webhook", "The event's, byte for byte: the customer_id."),
+            "contentType": "application/octet-stream",
+            "headers": _webhook_dead_letter_headers(),
         },
         "passiveDetected": _event("Passive detected", PASSIVE_DETECTED, customer),
         "scoreChanged": _event("Score changed", SCORE_CHANGED, customer),
@@ -210,9 +233,7 @@ def _cloud_event_headers(event_type: str) -> Document:
 def _dead_letter_headers() -> Document:
     properties = {
         dead_letters.REASON_HEADER: {"enum": [str(reason) for reason in dead_letters.Reason]},
-        dead_letters.TOPIC_HEADER: {**_TEXT, "description": "The topic that the record was read from."},
-        dead_letters.PARTITION_HEADER: {**_TEXT, "pattern": "^[0-9]+$"},
-        dead_letters.OFFSET_HEADER: {**_TEXT, "pattern": "^[0-9]+$"},
+        **_origin("The topic that the record was read from."),
         dead_letters.CLASS_NAME_HEADER: {"enum": list(dead_letters.CLASS_NAMES.values())},
         dead_letters.MESSAGE_HEADER: {**_TEXT, "description": "Names the field and the rule, never a value."},
     }
@@ -221,4 +242,34 @@ def _dead_letter_headers() -> Document:
         "description": "Appended to the record's own headers; the last value of a name counts.",
         "required": list(properties),
         "properties": properties,
+    }
+
+
+def _webhook_dead_letter_headers() -> Document:
+    properties = {
+        webhooks.ENDPOINT_HEADER: {**_TEXT, "description": "The endpoint's name in the file NPS_WEBHOOKS_FILE."},
+        webhooks.CAUSE_HEADER: {
+            "description": "The status of the answer, or why there was none; of what failed for long, the last one.",
+            "anyOf": [{**_TEXT, "pattern": "^http_[0-9]{3}$"}, {"enum": list(_WEBHOOK_CAUSES)}],
+        },
+        **_origin("The topic that the event was read from, before any replay."),
+        dead_letters.CLASS_NAME_HEADER: {"const": webhooks.CLASS_NAME},
+        dead_letters.MESSAGE_HEADER: {
+            **_TEXT,
+            "description": "The cause in a sentence: no address, nothing of the event.",
+        },
+    }
+    return {
+        "type": "object",
+        "description": "Appended to the event's own headers, and in place of those of an earlier dead letter of it.",
+        "required": list(properties),
+        "properties": properties,
+    }
+
+
+def _origin(topic: str) -> Document:
+    return {
+        dead_letters.TOPIC_HEADER: {**_TEXT, "description": topic},
+        dead_letters.PARTITION_HEADER: {**_TEXT, "pattern": "^[0-9]+$"},
+        dead_letters.OFFSET_HEADER: {**_TEXT, "pattern": "^[0-9]+$"},
     }

@@ -36,7 +36,14 @@ NO_INTAKE: Final = "Nothing is scraped from nps intake"
 NOTHING_CAME: Final = "No request came at this time"
 
 NOT_TAKEN_STEPS: Final[Steps] = ((None, GREEN), (0.01, ORANGE), (0.05, RED))
-STATUS_COLOURS: Final = {"202": "#2F7D4F", "422": "#E0B040", "429": "#5B8DB8", "503": "#C4473A", "504": "#8E2F26"}
+STATUS_COLOURS: Final = {
+    "202": "#2F7D4F",
+    "422": "#E0B040",
+    "429": "#5B8DB8",
+    "500": "#5E1A14",
+    "503": "#C4473A",
+    "504": "#8E2F26",
+}
 
 
 def _up(processes: str) -> str:
@@ -120,10 +127,11 @@ def _health() -> list[AnyPanel]:
             height=4,
         ),
         number(
-            Query(f'sum(increase({REQUESTS}{{{INTAKE}, status=~"503|504"}}[$__range]))', "503, 504"),
+            Query(f'sum(increase({REQUESTS}{{{INTAKE}, status=~"5.."}}[$__range]))', "5xx"),
             title="Requests not taken",
-            description="Answered with 503 or 504 in the time range, for Kafka has not acknowledged: who sent them "
-            "must send them again. Orange: any; a few belong to a broker's restart. Alert: NpsIntakeUnavailable.",
+            description="Answered with 503 or 504 in the time range, for Kafka has not acknowledged, or with 500: who "
+            "sent them must send them again. Orange: any; a few belong to a broker's restart. "
+            "Alert: NpsIntakeUnavailable.",
             unit="none",
             decimals=0,
             steps=((None, GREEN), (1, ORANGE)),
@@ -140,9 +148,9 @@ def _intake() -> list[AnyPanel]:
         Query(_share_of("5.."), "5xx"),
         Query(_share_of("4.."), "4xx"),
         title="5xx and 4xx, out of all requests",
-        description="5xx: Kafka does not acknowledge, or the intake is too slow. 4xx: a sender's fault, such as 401 "
-        "(its token), 422 (its records), 429 (too many). Dashed: 1 % and 5 %. Alert, of 503 "
-        "and 504: NpsIntakeUnavailable.",
+        description="5xx: Kafka does not acknowledge, the intake is too slow or has failed. 4xx: a sender's fault, "
+        "such as 401 (its token), 422 (its records), 429 (too many). Dashed: 1 % and 5 %. Alert, of 5xx: "
+        "NpsIntakeUnavailable.",
         unit="percentunit",
         decimals=1,
         steps=NOT_TAKEN_STEPS,

@@ -26,6 +26,8 @@ ANSWERS_AT_ONCE: Final = 2
 """Large answers made at the same time; others wait."""
 SCORES_PARAMETERS: Final = ("survey_id", "segment", "window")
 CONVERSIONS_PARAMETERS: Final = (*SCORES_PARAMETERS, "by")
+NAME_SHOWN: Final = 64
+"""Characters of a query parameter that is not known; its value is never repeated."""
 
 RenderMetrics = Callable[[str], Awaitable[tuple[bytes, str]]]
 """The Accept header → the exposition and its content type."""
@@ -132,7 +134,7 @@ class Endpoints:
             if name not in parameters:
                 raise Problem(
                     HTTPStatus.BAD_REQUEST,
-                    f"There is a query parameter that is not known; known are {', '.join(parameters)}.",
+                    f"There is no query parameter {_quoted(name)}; known are {', '.join(parameters)}.",
                 )
             if len(query.getall(name)) > 1:
                 raise Problem(HTTPStatus.BAD_REQUEST, f"The query parameter {name} may be given once.")
@@ -140,6 +142,11 @@ class Endpoints:
         if "window" in query and query["window"] not in windows:
             raise Problem(HTTPStatus.BAD_REQUEST, f"The window must be one of {', '.join(windows)}.")
         return dict(query)
+
+
+def _quoted(name: str) -> str:
+    """A client's own word, to be shown to it: not all of a long one, and nothing that a terminal would obey."""
+    return f"{name[:NAME_SHOWN]!r}{'…' if len(name) > NAME_SHOWN else ''}"
 
 
 def _dimensions(text: str) -> tuple[str, ...]:

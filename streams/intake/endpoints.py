@@ -15,6 +15,7 @@ import msgspec
 from aiohttp import HttpVersion11, web
 
 from schemas import openapi
+from schemas.dead_letters import Reason
 from schemas.intake import DOORS, MAX_BODY_BYTES, MAX_RECORDS, Door
 from schemas.response import Rejected
 from schemas.topics import Topics
@@ -27,15 +28,14 @@ from streams.intake.publishing import Record, Unavailable
 
 logger = logging.getLogger(__name__)
 
-JSON: Final = "application/json"
-NDJSON: Final = frozenset({"application/x-ndjson", "application/jsonl", "application/x-jsonlines"})
-ERRORS_SHOWN: Final = 100
 BODY_TIMEOUT_S: Final = 10.0
 BODIES_AT_ONCE: Final = 32
 """Each token has its share, above which its own wait: so much memory at most, times the largest body, and whoever sends
 slowly holds up nobody else."""
 RECORDS_BETWEEN_TURNS: Final = 500
 """Judged in one go; then others have a turn."""
+NO_RECORD: Final = {"line": 1, "reason": str(Reason.INVALID_JSON), "message": "no line of the body has a record"}
+"""Of lines that are all empty, as of one object that is: whoever sent them reads `errors` after every 422."""
 
 
 class Publishes(Protocol):
@@ -123,7 +123,7 @@ class IntakeEndpoints:
     async def _judge(self, door: Door, values: Sequence[tuple[int, bytes]]) -> list[Record]:
         """Decide as a worker would. Raises Problem (422) that names the lines which are refused."""
         records: list[Record] = []
-        errors: list[dict[str, Any]] = []
+        errors: list[dict[str, Any]] = [] if values else [NO_RECORD]
         now_ms = time.time_ns() // 1_000_000
         for place, (line, value) in enumerate(values, start=1):
             try:
@@ -137,14 +137,13 @@ class IntakeEndpoints:
                 await asyncio.sleep(0)
         if errors:
             self._metrics.records(door.path, "refused", len(errors))
+            detail = f"{len(errors)} of {len(values)} records are refused, so none was taken."
             raise Problem(
                 HTTPStatus.UNPROCESSABLE_ENTITY,
-                f"{len(errors)} of {len(values)} records are refused, so none was taken.",
+                detail if values else "There is no record in the body.",
                 errors_total=len(errors),
-                errors=errors[:ERRORS_SHOWN],
+                errors=errors[: openapi.MAX_ERRORS],
             )
-        if not records:
-            raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "There is no record in the body.")
         return records
 
     async def _publish(self, door: Door, records: Sequence[Record]) -> None:
@@ -175,9 +174,9 @@ def _is_one(request: web.BaseRequest) -> bool:
     encodings = {each.lower() for each in request.headers.getall("Content-Encoding", ())}
     if encodings - {"identity"} or charset not in ("utf-8", "utf8"):
         raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body must be UTF-8, and not compressed.")
-    if "Content-Type" in request.headers and request.content_type == JSON:
+    if "Content-Type" in request.headers and request.content_type == openapi.JSON:
         return True
-    if request.content_type in NDJSON:
+    if request.content_type in openapi.LINES:
         return False
     raise Problem(
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE,

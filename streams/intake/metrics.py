@@ -15,7 +15,8 @@ from prometheus_client import (
 from schemas.intake import DOORS
 from streams.exposition import encoder_for, tell_of_process
 
-STATUSES: Final = (202, 401, 408, 413, 415, 422, 429, 503, 504)
+STATUSES: Final = (202, 401, 408, 413, 415, 422, 429, 500, 503, 504)
+"""Of the answers that are counted, from 0 on."""
 RESULTS: Final = ("accepted", "refused")
 SECONDS_BOUNDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 

@@ -53,14 +53,14 @@ class Intake:
         self.published = Published()
         self.clock = Clock()
         self.registry = CollectorRegistry()
-        endpoints = IntakeEndpoints(
+        self.endpoints = IntakeEndpoints(
             Topics(),
             self.published,
             [TOKEN, OTHER_TOKEN],
             lambda: TokenBucket(rate, burst, self.clock),
             Metrics(self.registry, "0"),
         )
-        self.server = HttpServer("127.0.0.1", 0, endpoints.to_read(), endpoints.to_write())
+        self.server = HttpServer("127.0.0.1", 0, self.endpoints.to_read(), self.endpoints.to_write())
 
     @property
     def values(self) -> list[bytes]:

@@ -19,6 +19,7 @@ from schemas.topics import Topics
 from streams.http import server as server_module
 from streams.intake import endpoints as endpoints_module
 from streams.intake.limits import TokenBucket
+from tests.intake.described import check_described, responses
 from tests.intake.serving import JSON, NDJSON, OTHER_TOKEN, TOKEN, Clock, Intake, lines, response, serving
 
 MIB = 1024 * 1024
@@ -39,6 +40,7 @@ async def post(
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         if expected >= 400:
             assert answer.headers["Content-Type"] == "application/problem+json"
+        check_described(path, answer.status, answer.headers, await answer.read())
         found = await answer.json(content_type=None)
         return {**found, "headers": dict(answer.headers)}
 
@@ -129,10 +131,15 @@ async def test_a_hundred_bad_lines_are_named_and_all_counted() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"\n\n \n"])
-async def test_nothing_is_no_record(body: bytes) -> None:
-    async with asking() as (_, client):
-        assert (await post(client, body, NDJSON, 422))["detail"] == "There is no record in the body."
+async def test_nothing_is_no_record_and_is_told_as_any_other_refusal(body: bytes) -> None:
+    async with asking() as (intake, client):
+        problem = await post(client, body, NDJSON, 422)
+        assert problem["detail"] == "There is no record in the body."
+        error = {"line": 1, "reason": "invalid_json", "message": "no line of the body has a record"}
+        assert (problem["errors_total"], problem["errors"]) == (1, [error])
         assert (await post(client, body, JSON, 422))["errors"][0]["reason"] == "invalid_json"
+        refused = {"path": "/v1/responses", "result": "refused"}
+        assert intake.registry.get_sample_value("nps_intake_records_total", refused) == 2
 
 
 @pytest.mark.parametrize(
@@ -331,16 +338,38 @@ async def test_what_kafka_has_not_acknowledged_is_not_accepted() -> None:
 # --- what is counted ---
 
 
-async def counted(client: aiohttp.ClientSession) -> dict[str, float]:
-    """Requests so far, by status."""
+async def series(client: aiohttp.ClientSession) -> dict[str, float]:
+    """What is exposed of requests, by status."""
     async with client.get("/metrics") as answer:
         families = text_string_to_metric_families(await answer.text())
     samples = [sample for family in families for sample in family.samples]
     return {
         sample.labels["status"]: sample.value
         for sample in samples
-        if sample.name == "nps_intake_requests_total" and sample.labels["path"] == "/v1/responses" and sample.value
+        if sample.name == "nps_intake_requests_total" and sample.labels["path"] == "/v1/responses"
     }
+
+
+async def counted(client: aiohttp.ClientSession) -> dict[str, float]:
+    """Requests so far, by status."""
+    return {status: value for status, value in (await series(client)).items() if value}
+
+
+async def test_every_status_that_a_door_may_answer_is_counted_from_0() -> None:
+    """Else an alert does not see the first one: from nothing to 1 is no increase."""
+    before_a_door = {"400", "404", "405"}
+    async with asking() as (_, client):
+        assert await series(client) == dict.fromkeys(responses("/v1/responses").keys() - before_a_door, 0)
+
+
+async def test_a_failure_of_ours_is_counted_and_nothing_of_it_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: Any) -> None:
+        raise RuntimeError("planted")
+
+    async with asking() as (intake, client):
+        monkeypatch.setattr(intake.published, "publish", fail)
+        assert "planted" not in json.dumps(await post(client, json.dumps(response()), JSON, 500))
+        assert await counted(client) == {"500": 1}
 
 
 async def test_an_answer_that_takes_too_long_is_counted_as_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -175,7 +175,17 @@ async def test_incomplete_scores_say_so() -> None:
 @pytest.mark.parametrize(
     ("path", "expected", "method", "says"),
     [
-        ("/v1/scores?survey=a", 400, "GET", "survey_id, segment, window"),
+        ("/v1/scores?surveyid=x", 400, "GET", "no query parameter 'surveyid'; known are survey_id, segment, window."),
+        (
+            "/v1/conversions?window=7d&b=x",
+            400,
+            "GET",
+            "no query parameter 'b'; known are survey_id, segment, window, by.",
+        ),
+        (f"/v1/scores?{'n' * 64}=x", 400, "GET", f"no query parameter '{'n' * 64}'; known"),
+        (f"/v1/scores?{'n' * 65}=x", 400, "GET", f"no query parameter '{'n' * 64}'…; known"),
+        ("/v1/scores?%1B%0A%FF%E2%80%AE=x", 400, "GET", r"no query parameter '\x1b\n"),
+        ("/v1/scores?x=secret", 400, "GET", "known are survey_id"),
         ("/v1/scores?window=2d", 400, "GET", "1d, 7d"),
         ("/v1/scores?window=", 400, "GET", "1d, 7d"),
         ("/v1/scores?window=1d&window=7d", 400, "GET", "once"),
