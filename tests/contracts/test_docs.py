@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -44,6 +45,7 @@ from streams.settings import Settings
 from tests.contracts.responses import accepted
 from tests.contracts.test_events import CHANGED, DETECTED, WITHDRAWN
 from tests.support import case_cells
+from tests.support.kafka_reading import read_records
 
 DOCS = Path(__file__).parents[2] / "docs"
 PUBLISHING = (DOCS / "publishing.md").read_text("utf-8")
@@ -226,7 +228,8 @@ def test_the_consumer_of_the_page_acts_once_on_what_is_committed(crm: tuple[str,
     ids = [f"{n:08}-0000-5000-8000-000000000000" for n in range(8)]
 
     def detected(at: int) -> tuple[str, str, dict[str, object]]:
-        return topics.passive_detected, PASSIVE_DETECTED, {**DETECTED, "event_id": ids[at]}
+        """Each of a survey of its own, else one would take the place of another."""
+        return topics.passive_detected, PASSIVE_DETECTED, {**DETECTED, "event_id": ids[at], "survey_id": f"s-{at}"}
 
     changed = {**CHANGED, "event_id": ids[4], "detected_event_id": ids[1]}
     withdrawn = {**WITHDRAWN, "event_id": ids[5], "withdrawn_event_id": ids[2]}
@@ -247,3 +250,68 @@ def test_the_consumer_of_the_page_acts_once_on_what_is_committed(crm: tuple[str,
     send(bootstrap_servers, unique, [detected(1), detected(0), detected(6)], commit=True)
     tasks[ids[6]] = "open"
     assert run_until(script, bootstrap_servers, tasks) == tasks
+
+
+def test_the_consumer_of_the_page_says_how_a_task_ended(crm: tuple[str, Path, Topics], unique: str) -> None:
+    bootstrap_servers, script, topics = crm
+
+    def detected(id_: str, **fields: object) -> tuple[str, str, dict[str, object]]:
+        return topics.passive_detected, PASSIVE_DETECTED, {**DETECTED, "event_id": id_, "survey_id": "s", **fields}
+
+    def changed(id_: str, of: str, category: str, **fields: object) -> tuple[str, str, dict[str, object]]:
+        event = {**CHANGED, "event_id": id_, "detected_event_id": of, "category": category, "survey_id": "s", **fields}
+        return topics.score_changed, SCORE_CHANGED, event
+
+    events = [
+        detected("first"),
+        detected("of-another-survey", survey_id="S"),
+        detected("of-another-customer", customer_id="c-other"),
+        detected("renewed", trigger="still_passive"),
+        detected("newest", trigger="still_passive"),
+        changed("e-1", "newest", "promoter"),
+        detected("lost", customer_id="c-lost"),
+        changed("e-2", "lost", "detractor", change="passive_to_detractor", customer_id="c-lost"),
+        # Left without an event, since that change is not configured, and back again.
+        detected("left-in-silence", customer_id="c-back"),
+        detected("back", customer_id="c-back", trigger="from_detractor"),
+    ]
+    send(bootstrap_servers, unique, events, commit=True)
+    tasks = {
+        "first": "superseded",
+        "of-another-survey": "open",
+        "of-another-customer": "open",
+        "renewed": "superseded",
+        "newest": "converted",
+        "lost": "left",
+        "left-in-silence": "superseded",
+        "back": "open",
+    }
+    assert run_until(script, bootstrap_servers, tasks) == tasks
+
+
+def test_the_first_question_about_conversions_is_of_a_window_that_is_there() -> None:
+    asked = re.findall(r"[?&]window=(\w+)|--window (\w+)", CONVERSIONS[: CONVERSIONS.index("## ")])
+    assert asked
+    windows = {window.name for window in parse_windows(Settings.model_fields["windows"].default, 400)}
+    assert {name for names in asked for name in names if name} <= windows
+
+
+@pytest.mark.skipif(shutil.which("kcat") is None, reason="kcat is not here (apt-get install kcat)")
+def test_kcat_publishes_a_record_a_line_and_erases(broker: Broker, unique_prefix: str, tmp_path: Path) -> None:
+    publish, erase, _ = [source for source in blocks(PUBLISHING, "sh") if "kcat" in source]
+    topic = Topics(unique_prefix).responses
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers})
+    for created in admin.create_topics([NewTopic(topic, 12, 1)]).values():
+        created.result(30)
+    answer = json.loads(blocks(PUBLISHING, "json")[0])
+    given = {id_: json.dumps({**answer, "customer_id": id_}).encode() for id_ in ("c-1001", "c-42", "c-1007")}
+    lines = [b"%b\t%b\n" % (id_.encode(), value) for id_, value in given.items()]
+    (tmp_path / "responses.tsv").write_bytes(b"".join(lines))
+    for source in (publish, erase):
+        here = source.replace("127.0.0.1:9092", broker.bootstrap_servers).replace("nps.responses", topic)
+        subprocess.run(["sh", "-c", here], cwd=tmp_path, check=True, timeout=60)
+    records = list(read_records(broker.bootstrap_servers, topic))
+    sent = [(record.key, record.value) for record in records]
+    assert sorted(sent, key=str) == sorted([(b"c-1001", None), *((id_.encode(), given[id_]) for id_ in given)], key=str)
+    places = {record.partition for record in records if record.key == b"c-1001"}
+    assert len(places) == 1, "an erasure goes where the answers went"

@@ -21,7 +21,8 @@ DOCUMENTS = [ROOT / "docs" / f"{name}.md" for name in ("operations", "conversion
 OF_TARGETS = {"instance", "job", "namespace"}
 """What Prometheus, and whoever finds the targets for it, puts on every series."""
 PROPERTIES_OF_CRMS = {
-    f"nps_{name}" for name in ("action", "customer_id", "event_id", "opened", "reason", "status", "survey_id")
+    f"nps_{name}"
+    for name in ("action", "customer_id", "event_id", "opened", "reason", "responded_at", "status", "survey_id")
 }
 """Names in documents that look like metrics and are fields of a CRM."""
 
