@@ -10,6 +10,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
+from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.errors import KafkaConnectionError, for_code
 from aiokafka.protocol.commit import OffsetFetchRequest
 from aiokafka.protocol.metadata import MetadataRequest
@@ -48,6 +49,21 @@ async def _mended_send(self: AIOKafkaClient, node_id: int, request: Any, **how: 
 
 
 AIOKafkaClient.send = _mended_send
+
+
+_set_error = Fetcher._set_error
+
+
+def _mended_set_error(self: Fetcher, at: TopicPartition, error: Exception) -> None:
+    """In place of the fetcher's own, which asserts that nothing of the partition waits to be taken, and ends its task
+    where something does: such as the same error, of a partition without a committed offset whose leader has moved while
+    that was asked for. An error that holds comes again.
+    """
+    if at not in self._records:
+        _set_error(self, at, error)
+
+
+Fetcher._set_error = _mended_set_error
 
 
 def check_alive(consumer: AIOKafkaConsumer) -> None:

@@ -83,7 +83,7 @@ def next_offset(
     before it; or when it was read up to where it did not go on, and does not begin behind that: then it was cut back,
     and what is there now may be something else.
     """
-    if cut_off is not None and cut_off.source == source and known.beginning <= cut_off.offset:
+    if cut_off is not None and known.beginning <= cut_off.offset:
         raise LogLost(
             f"{source.topic} partition {source.partition} was read up to offset {cut_off.offset} and ended before that "
             f"(now at {known.end}): the topic was recreated or lost records, and what has come since may be missing; "

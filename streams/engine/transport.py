@@ -27,7 +27,7 @@ from faust.types.tuples import TP, ConsumerMessage
 from mode import Service
 
 from streams.engine.access import REFUSALS
-from streams.engine.clients import NO_POLL_INTERVAL_MS, make_patient
+from streams.engine.clients import NO_POLL_INTERVAL_MS, check_alive, make_patient
 from streams.engine.records import Record, read_as_bytes
 
 FETCH_TIMEOUT_S = 0.25
@@ -202,9 +202,11 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     mundane_level = "debug"
 
     async def check_errors(self) -> None:
-        """Raise what the group's coordinator refused, once."""
-        if self._consumer is not None:
-            self._consumer._coordinator.check_errors()
+        """Raise what the group's coordinator refused, once; KafkaConnectionError where nothing is fetched any more."""
+        consumer = self._consumer
+        if consumer is not None and consumer._fetcher is not None and not consumer._closed:
+            consumer._coordinator.check_errors()
+            check_alive(consumer)
 
     def _create_worker_consumer(self, transport: object) -> aiokafka.AIOKafkaConsumer:  # noqa: ARG002
         read_as_bytes()

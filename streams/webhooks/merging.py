@@ -63,6 +63,10 @@ class Merge:
         """Take records of a topic, in their order."""
         self._waiting[topic].extend(_Waiting(record, _place(record), unheard) for record in records)
 
+    def forget(self, topic: str) -> None:
+        """Drop what is held of a topic."""
+        self._waiting[topic].clear()
+
     def waiting(self, topic: str) -> int:
         """How many records of a topic are held."""
         return len(self._waiting[topic])

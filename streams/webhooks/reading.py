@@ -266,6 +266,7 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]
                 continue  # it was given back meanwhile
             if beginnings[tp] <= offset:
                 logger.error("%s: %s was made anew: reading it from its beginning", self.name, tp.topic)
+                self._merges[tp.partition].forget(tp.topic)
                 self._progress[tp] = Progress(Commit(beginnings[tp], ""))
                 self._consumer.seek(tp, beginnings[tp])
             self._pass_over_deleted(tp, offset, beginnings[tp])
@@ -276,7 +277,7 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]
         try:
             async with asyncio.timeout(ANSWERS_WITHIN_S):
                 self._ends |= await self._consumer.end_offsets(led) if led else {}
-            if self.joined and (led or not self._progress):  # who has no share has nothing to ask for
+            if self.joined and (led or not (self._progress or self._waiting)):  # who has no share has nothing to ask
                 self._heard_at_s = time.time()
         except TimeoutError:
             logger.debug("%s: nobody says where the topics end", self._endpoint.name)

@@ -173,6 +173,15 @@ def test_the_earliest_goes_first_and_none_before_all_are_known() -> None:
     assert taken(merge, ["b", "c"]) == [("a", 1)]
 
 
+def test_what_is_held_of_a_topic_made_anew_is_forgotten() -> None:
+    merge = Merge(["a", "b"])
+    merge.add("a", [record("a", 7, 10)], {})
+    merge.add("b", [record("b", 3, 20)], {})
+    merge.forget("a")
+    merge.add("a", [record("a", 0, 5)], {})
+    assert taken(merge, ["a", "b"]) == [("a", 0), ("b", 3)]
+
+
 def test_it_is_known_when_the_broker_has_answered_since() -> None:
     merge = Merge(["a", "b"])
     merge.add("a", [record("a", 0, 10)], {"b": 1})

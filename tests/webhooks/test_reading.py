@@ -62,6 +62,28 @@ def test_a_process_tells_when_it_last_heard_from_kafka(scene: Scene) -> None:
         until(lambda: heard() > first, 15)
 
 
+@pytest.mark.slow
+def test_nor_has_it_heard_where_nothing_has_a_leader(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The group has given it a share, and nobody says where to begin: nothing is read, and nothing else shows it."""
+    away = tmp_path / "away"
+    away.write_text("*")
+    monkeypatch.setenv("AWAY", str(away))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+
+    def heard() -> float:
+        return process.metrics()["nps_webhook_heard_timestamp_seconds", (("endpoint", "crm"),)]
+
+    with scene.process("crm", module="tests.webhooks.leaderless_webhooks") as process:
+        process.wait_ready()
+        first = heard()
+        time.sleep(11)  # two looks at the ends
+        assert heard() == first
+        away.unlink()
+        until(lambda: heard() > first, 15)
+
+
 @pytest.mark.parametrize("since", ["the start", "later"])
 def test_a_partition_without_a_leader_holds_up_no_other(
     scene: Scene, since: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
