@@ -19,12 +19,12 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from aiokafka.errors import KafkaError
-from aiokafka.structs import TopicPartition
 
 from streams.engine.access import NotAuthorized, refusal_in
 from streams.engine.changelog import Progress, restore
 from streams.engine.committing import Committing
 from streams.engine.config import EngineConfig
+from streams.engine.cut_off import CutOffs
 from streams.engine.decider import Decider
 from streams.engine.housekeeping import HOUSEKEEPING_INTERVAL_S, Housekeeping
 from streams.engine.inbox import Inbox
@@ -86,8 +86,7 @@ class Partition:
         self._follow_up_inbox = Inbox()
         self._order = InputOrder(number, self._inbox, self._follow_up_inbox, positions)
         self.follow_ups_lag = FollowUpsLag()
-        self._cut_off: dict[TopicPartition, CutOff] = {}
-        """Inputs that do not go on where they were read to: once what came of one is decided, we open again."""
+        self._cut_offs = CutOffs(known.follow_ups, self._follow_up_inbox, self._inbox, positions)
         self._overdue = OverdueWatch(known.responses, known.follow_ups, positions, config.now_us)
         self._housekeeping = Housekeeping(number, config.counts_retention_us)
         self._progress = Progress()
@@ -141,7 +140,7 @@ class Partition:
     @property
     def has_room(self) -> bool:
         """May more be fetched?"""
-        return self.ready.is_set() and self._inbox.has_room and self.known.responses not in self._cut_off
+        return self.ready.is_set() and self._inbox.has_room and self.known.responses not in self._cut_offs
 
     def deliver(self, records: Sequence[Record]) -> None:
         """Take fetched records in; those before the position are dropped."""
@@ -151,7 +150,7 @@ class Partition:
     @property
     def has_room_for_follow_ups(self) -> bool:
         """May more of them be fetched?"""
-        return self.ready.is_set() and self._follow_up_inbox.has_room and self.known.follow_ups not in self._cut_off
+        return self.ready.is_set() and self._follow_up_inbox.has_room and self.known.follow_ups not in self._cut_offs
 
     def deliver_follow_ups(self, records: Sequence[Record]) -> None:
         """Take fetched records of the other input in; those before the position are dropped."""
@@ -165,24 +164,13 @@ class Partition:
 
     def responses_cut_off(self, offset: int) -> None:
         """Take note that the topic does not go on at this offset, up to which they were fetched."""
-        self._cut_off[self.known.responses] = CutOff(self.known.responses, offset)
+        self._cut_offs.note(self.known.responses, offset)
         self._wake.set()
 
     def follow_ups_cut_off(self, offset: int) -> None:
         """Take note that the topic does not go on at this offset, up to which they were read."""
-        self._cut_off[self.known.follow_ups] = CutOff(self.known.follow_ups, offset)
+        self._cut_offs.note(self.known.follow_ups, offset)
         self._wake.set()
-
-    def _cut_off_and_decided(self) -> CutOff | None:
-        """An input that is cut off, and of which everything is decided that was fetched."""
-        for source, cut_off in self._cut_off.items():
-            if source == self.known.follow_ups:
-                all_decided = not self._follow_up_inbox
-            else:  # some may be on their way here
-                all_decided = not self._inbox and self._inbox.expected >= self._positions.fetched_to(self.number)
-            if all_decided:
-                return cut_off
-        return None
 
     def _clear_inboxes(self) -> None:
         oldest_ms = oldest_follow_up_ms(self._decider, self._follow_up_inbox)
@@ -324,13 +312,12 @@ class Partition:
         self._end = known.end
         note = NOTHING_COMMITTED if known.offset is None else OffsetNote.decode(known.metadata)
         group_id = self._config.group_id
-        responses = next_offset(
-            group_id, self.known.responses, known, known.offset, self._cut_off.get(self.known.responses)
-        )
+        cut_off = self._cut_offs.of(self.known.responses)
+        responses = next_offset(group_id, self.known.responses, known, known.offset, cut_off)
         known = await self._positions.committed(self.known.follow_ups)
         self.follow_ups_lag.end_seen(known.end)
         offset = note.follow_ups_offset if known.offset is None else known.offset
-        cut_off = self._cut_off.get(self.known.follow_ups)
+        cut_off = self._cut_offs.of(self.known.follow_ups)
         return responses, next_offset(group_id, self.known.follow_ups, known, offset, cut_off), note
 
     async def _take_position(self) -> None:
@@ -338,7 +325,7 @@ class Partition:
         self.token = object()
         self._inbox.begin_at(self.known.offset)
         self._follow_up_inbox.begin_at(self.known.follow_ups_offset)
-        self._cut_off.clear()
+        self._cut_offs.clear()
         self._positions.follow(self.number, self.known.follow_ups_offset, self)
         self._order.begin(self._end, self.follow_ups_lag.end)
         self._overdue.begin()
@@ -354,7 +341,7 @@ class Partition:
         assert self._store is not None
         decider = self._decider
         cut_off: CutOff | None = None
-        while not self._stopping and (cut_off := self._cut_off_and_decided()) is None:
+        while not self._stopping and (cut_off := self._cut_offs.decided()) is None:
             self._wake.clear()
             responses = follow_ups = None
             await self._order.look()
