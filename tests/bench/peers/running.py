@@ -103,9 +103,13 @@ class _Process:
                 log.flush()
 
     def clock(self) -> _Clock:
-        times = [process.cpu_times() for process in self._tree()] + [self._broker.cpu_times()]
-        spent_s = [taken.user + taken.system for taken in times]
-        return _Clock(time.monotonic(), sum(spent_s[:-1]), spent_s[-1])
+        spent_s = 0.0
+        for process in self._tree():
+            with suppress(psutil.NoSuchProcess):  # a child of it may end at any moment
+                taken = process.cpu_times()
+                spent_s += taken.user + taken.system
+        brokers = self._broker.cpu_times()
+        return _Clock(time.monotonic(), spent_s, brokers.user + brokers.system)
 
     def look_at_memory(self) -> None:
         with suppress(psutil.NoSuchProcess):
