@@ -38,6 +38,8 @@ SEGMENT_NAME: Final = (
     "(?:[b-z][a-z0-9_]{0,31}|a(?:[a-km-z0-9_][a-z0-9_]{0,30})?|al(?:[a-km-z0-9_][a-z0-9_]{0,29})?|all[a-z0-9_]{1,29})"
 )
 """`[a-z][a-z0-9_]{0,31}` but not `all`, spelt without look-ahead."""
+SEGMENT_NAME_RULE: Final = "name must match [a-z][a-z0-9_]{0,31} and not be all"
+"""The same for people; whose name it is comes before it."""
 
 Category: TypeAlias = Literal["detractor", "passive", "promoter"]
 ReasonGiven: TypeAlias = Literal[

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.dead_letters import Reason
 from schemas.fields import (
+    SEGMENT_NAME_RULE,
     AccountId,
     Comment,
     Csat,
@@ -94,7 +95,7 @@ RULES: Final[dict[str, str]] = {
     "customer_since": "a date YYYY-MM-DD, or null",
 }
 """What each field must be, as dead letters say it."""
-_SEGMENT_NAME_RULE: Final = "a name must match [a-z][a-z0-9_]{0,31} and not be all"
+_SEGMENT_NAME_RULE: Final = f"a {SEGMENT_NAME_RULE}"
 _SEGMENT_VALUE_RULE: Final = f"a value must be a string of 1 to 64 characters {_PLAIN_TEXT}"
 _read_quickly: Final = QuickResponses(SurveyResponse).read
 _read: Final = Reader(SurveyResponse, RULES, (_SEGMENT_NAME_RULE, _SEGMENT_VALUE_RULE)).read

@@ -27,7 +27,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from yarl import URL
 
 from schemas.events import EVENT_MODELS
-from schemas.fields import SegmentName, SegmentValue, SurveyId
+from schemas.fields import SEGMENT_NAME_RULE, SegmentName, SegmentValue, SurveyId
 from streams.setting_fields import ENV_PREFIX, SettingsError, nearest
 from streams.settings import Settings
 from streams.webhooks.addresses import is_public
@@ -255,7 +255,6 @@ _RULES: Final = {
     "ca_file": "must be the path of a file of certificates",
     "concurrency": "must be an integer from 1 to 256",
 }
-_SEGMENT_NAME_RULE: Final = "a segment's name must match [a-z][a-z0-9_]{0,31} and not be all"
 
 
 def _sentence(error: ErrorDetails) -> str:
@@ -273,5 +272,5 @@ def _sentence(error: ErrorDetails) -> str:
     if error["type"] == "value_error":  # a sentence of ours
         return f".{field}{place} {error['ctx']['error']}"
     if "[key]" in error["loc"]:
-        return f".{field}{place}: {_SEGMENT_NAME_RULE}"
+        return f".{field}{place}: a segment's {SEGMENT_NAME_RULE}"
     return f".{field}{place}: {field} {_RULES[field]}"

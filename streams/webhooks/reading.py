@@ -2,6 +2,9 @@
 
 Each endpoint has a consumer and a group of its own: one that is slow or dead holds up nobody else, neither now nor
 after a restart (docs/decisions/0150).
+
+Somewhat longer than most files here: the group, reading, handing out and committing share what is known of each
+partition, and a rebalance may come between any two of them.
 """
 
 from __future__ import annotations
@@ -269,7 +272,8 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]
                 self._merges[tp.partition].forget(tp.topic)
                 self._progress[tp] = Progress(Commit(beginnings[tp], ""))
                 self._consumer.seek(tp, beginnings[tp])
-            self._pass_over_deleted(tp, offset, beginnings[tp])
+            else:
+                self._pass_over_deleted(tp, offset, beginnings[tp])
 
     async def _look_at_ends(self) -> None:
         """For the lag. One partition without a leader would hold up the answer about all, and with it the endpoint."""

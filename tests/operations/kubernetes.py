@@ -64,6 +64,25 @@ def production_with(directory: Path, *changes: tuple[str, str]) -> list[Manifest
     return built_of(file.parent)
 
 
+def production_with_crm(directory: Path) -> list[Manifest]:
+    """The overlay with the lines about a CRM taken for what they say."""
+    lines = ((f"# - ../../components/{name}\n", f"- ../../components/{name}\n") for name in ("crm", "crm-strimzi"))
+    return production_with(directory, *lines)
+
+
+def files_mounted(manifests: list[Manifest], workload: Manifest, container: Manifest) -> set[str]:
+    """The path of every file of a container's volumes that are secrets and config maps."""
+    held: dict[str, set[str]] = {}
+    for volume in workload["spec"]["template"]["spec"]["volumes"]:
+        if "secret" in volume:
+            held[volume["name"]] = {item["path"] for item in volume["secret"]["items"]}
+        elif "configMap" in volume:
+            held[volume["name"]] = set(of_kind(manifests, "ConfigMap")[volume["configMap"]["name"]]["data"])
+    mounts = [each for each in container["volumeMounts"] if each["name"] in held]
+    assert all(mount["readOnly"] for mount in mounts)
+    return {f"{mount['mountPath']}/{file}" for mount in mounts for file in held[mount["name"]]}
+
+
 def of_kind(manifests: list[Manifest], kind: str) -> dict[str, Manifest]:
     """Those of a kind, by name."""
     return {manifest["metadata"]["name"]: manifest for manifest in manifests if manifest["kind"] == kind}

@@ -22,8 +22,9 @@ from tests.operations.kubernetes import (
     Manifest,
     built_of,
     container_of,
+    files_mounted,
     of_kind,
-    production_with,
+    production_with_crm,
     read,
 )
 
@@ -117,23 +118,7 @@ def test_it_builds_on_the_base(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def production(tmp_path_factory: pytest.TempPathFactory) -> list[Manifest]:
-    """The overlay with the lines about a CRM taken for what they say."""
-    lines = tuple((f"# - ../../components/{name}\n", f"- ../../components/{name}\n") for name in ("crm", "crm-strimzi"))
-    return production_with(tmp_path_factory.mktemp("production"), *lines)
-
-
-def files_mounted(manifests: list[Manifest], workload: Manifest) -> set[str]:
-    """The path of every file of the volumes that are secrets and config maps."""
-    pod = workload["spec"]["template"]["spec"]
-    held: dict[str, set[str]] = {}
-    for volume in pod["volumes"]:
-        if "secret" in volume:
-            held[volume["name"]] = {item["path"] for item in volume["secret"]["items"]}
-        elif "configMap" in volume:
-            held[volume["name"]] = set(of_kind(manifests, "ConfigMap")[volume["configMap"]["name"]]["data"])
-    mounts = [each for each in container_of(workload)["volumeMounts"] if each["name"] in held]
-    assert all(mount["readOnly"] for mount in mounts)
-    return {f"{mount['mountPath']}/{file}" for mount in mounts for file in held[mount["name"]]}
+    return production_with_crm(tmp_path_factory.mktemp("production"))
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -145,7 +130,7 @@ def test_every_file_that_a_setting_names_is_mounted(name: str, production: list[
     environment = {**settings, **{each["name"]: each.get("value", "") for each in container["env"]}}
     named = {setting: path for setting, path in environment.items() if setting.endswith("_FILE")}
     assert {"NPS_SSL_CA_FILE", "NPS_SSL_CERT_FILE", "NPS_SSL_KEY_FILE"} <= set(named)
-    assert set(named.values()) <= files_mounted(production, workload), named
+    assert set(named.values()) <= files_mounted(production, workload, container), named
     assert environment["NPS_CREATE_TOPICS"] == "false"
 
 

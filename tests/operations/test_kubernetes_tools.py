@@ -7,15 +7,22 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.operations.kubernetes import ROOT, Manifest, container_of, of_kind, production_with, the_worker
+from tests.operations.kubernetes import (
+    ROOT,
+    Manifest,
+    container_of,
+    files_mounted,
+    of_kind,
+    production_with_crm,
+    the_worker,
+)
 
 TOLD = (ROOT / "docs" / "operations.md").read_text("utf-8")
 
 
 @pytest.fixture(scope="module")
 def production(tmp_path_factory: pytest.TempPathFactory) -> list[Manifest]:
-    lines = tuple((f"# - ../../components/{name}\n", f"- ../../components/{name}\n") for name in ("crm", "crm-strimzi"))
-    return production_with(tmp_path_factory.mktemp("production"), *lines)
+    return production_with_crm(tmp_path_factory.mktemp("production"))
 
 
 def tools(production: list[Manifest]) -> Iterator[tuple[Manifest, Manifest]]:
@@ -44,15 +51,9 @@ def test_each_is_its_user_and_has_every_file_that_a_setting_names(production: li
         (source,) = container["envFrom"]
         settings = of_kind(production, "ConfigMap")[source["configMapRef"]["name"]]["data"]
         environment = settings | {each["name"]: each.get("value") for each in container["env"]}
-        mounted = set()
-        for mount in container["volumeMounts"]:
-            volume = volumes[mount["name"]]
-            if "secret" in volume:
-                mounted |= {f"{mount['mountPath']}/{item['path']}" for item in volume["secret"]["items"]}
-            elif "configMap" in volume:
-                held = of_kind(production, "ConfigMap")[volume["configMap"]["name"]]["data"]
-                mounted |= {f"{mount['mountPath']}/{name}" for name in held}
-        assert {path for name, path in environment.items() if name.endswith("_FILE")} <= mounted
+        assert {path for name, path in environment.items() if name.endswith("_FILE")} <= files_mounted(
+            production, deployment, container
+        )
 
 
 def test_the_commands_of_the_page_name_what_is_there(production: list[Manifest]) -> None:

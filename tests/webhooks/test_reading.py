@@ -14,7 +14,7 @@ from schemas.events import PASSIVE_DETECTED
 from schemas.topics import Topics
 from tests.support.raw_batches import RawBatch, RawRecord, raw_batch, send_raw
 from tests.support.worker import ROOT
-from tests.webhooks.events import PARTITIONS
+from tests.webhooks.events import PARTITIONS, WebhooksProcess
 from tests.webhooks.receiver import Answer, always
 from tests.webhooks.scene import Scene, numbers, until
 
@@ -51,15 +51,16 @@ def test_a_coordinator_that_is_loading_is_no_group_that_never_committed(scene: S
     assert Counter(request.id for request in scene.receiver.came(scene.path("crm"))) == Counter(sent)
 
 
-def test_a_process_tells_when_it_last_heard_from_kafka(scene: Scene) -> None:
-    def heard() -> float:
-        return process.metrics()["nps_webhook_heard_timestamp_seconds", (("endpoint", "crm"),)]
+def heard(process: WebhooksProcess) -> float:
+    return process.metrics()["nps_webhook_heard_timestamp_seconds", (("endpoint", "crm"),)]
 
+
+def test_a_process_tells_when_it_last_heard_from_kafka(scene: Scene) -> None:
     with scene.process("crm") as process:
         process.wait_ready()
-        until(lambda: time.time() - heard() < 1, 15)
-        first = heard()
-        until(lambda: heard() > first, 15)
+        until(lambda: time.time() - heard(process) < 1, 15)
+        first = heard(process)
+        until(lambda: heard(process) > first, 15)
 
 
 @pytest.mark.slow
@@ -71,17 +72,13 @@ def test_nor_has_it_heard_where_nothing_has_a_leader(
     away.write_text("*")
     monkeypatch.setenv("AWAY", str(away))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-
-    def heard() -> float:
-        return process.metrics()["nps_webhook_heard_timestamp_seconds", (("endpoint", "crm"),)]
-
     with scene.process("crm", module="tests.webhooks.leaderless_webhooks") as process:
         process.wait_ready()
-        first = heard()
+        first = heard(process)
         time.sleep(11)  # two looks at the ends
-        assert heard() == first
+        assert heard(process) == first
         away.unlink()
-        until(lambda: heard() > first, 15)
+        until(lambda: heard(process) > first, 15)
 
 
 @pytest.mark.parametrize("since", ["the start", "later"])
